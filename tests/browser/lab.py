@@ -1,0 +1,210 @@
+"A real JupyterLab and a notebook page in it, driven as a person would: by mouse, keyboard and eyes."
+import json, os, secrets, socket, subprocess, sys, time, urllib.error, urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+
+repo = Path(__file__).parents[2]
+artifacts = Path(os.environ.get('IR_ARTIFACTS') or repo/'artifacts')
+kernelspec = dict(name='python3', display_name='Python 3', language='python')
+pythons = {'python', 'python3', f'python3.{sys.version_info.minor}', sys.executable}  # Jupyter puts the server's own python for the plain names
+lab_settings = {
+    'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True),
+    'docmanager-extension/plugin': dict(autosave=False, confirmClosingDocument=False),
+    'notebook-extension/tracker': dict(windowingMode='none', scrollPastEnd=False)}
+
+def free_port():
+    "A loopback port that nobody listens on"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+def wait_for(f, what, timeout=60, every=0.1):
+    "Call `f` until it gives something true, and return that"
+    end = time.monotonic() + timeout
+    while not (res := f()):
+        if time.monotonic() > end: raise TimeoutError(f"no {what} within {timeout} s")
+        time.sleep(every)
+    return res
+
+class Lab:
+    "A `jupyter lab` of this python, with settings, folder and token of its own"
+    def __init__(self,
+        root:Path,    # an empty folder: notebooks, settings and the log go here
+        browser=None, # Playwright browser in which `open` makes its pages
+    ):
+        self.root,self.browser,self.token,self.pages = Path(root)/'notebooks',browser,secrets.token_hex(16),[]
+        self.dirs = {f'{k}_DIR': Path(root)/k.lower() for k in ('JUPYTER_CONFIG', 'JUPYTER_DATA', 'JUPYTER_RUNTIME')}
+        self.dirs |= dict(IPYTHONDIR=Path(root)/'ipython', JUPYTERLAB_SETTINGS_DIR=Path(root)/'settings',
+                          JUPYTERLAB_WORKSPACES_DIR=Path(root)/'workspaces')
+        for d in (self.root, *self.dirs.values()): d.mkdir(parents=True)
+        for plugin,kw in lab_settings.items(): self.set(plugin, **kw)
+        self.log,self.url,self.proc = Path(root)/'lab.log',None,None
+
+    def set(self,
+        plugin:str, # extension and plugin as in 'notebook-extension/tracker'
+        **kw,       # its settings, written over the earlier ones
+    ):
+        "Change user settings of JupyterLab: pages opened from now on have them"
+        f = self.dirs['JUPYTERLAB_SETTINGS_DIR']/'@jupyterlab'/f'{plugin}.jupyterlab-settings'
+        f.parent.mkdir(parents=True, exist_ok=True)
+        old = json.loads(f.read_text()) if f.exists() else {}
+        f.write_text(json.dumps(old | kw))
+
+    def start(self):
+        "Start the server and return when it answers"
+        port = free_port()
+        self.url = f'http://127.0.0.1:{port}'
+        env = {k:v for k,v in os.environ.items() if not k.startswith('JUPYTER')} | {k:str(v) for k,v in self.dirs.items()}
+        env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(repo), env.get('PYTHONPATH')]))
+        args = dict(ip='127.0.0.1', port=port, port_retries=0, open_browser=False, root_dir=self.root, allow_root=True)
+        cmd = [sys.executable, '-m', 'jupyterlab', *(f'--ServerApp.{k}={v}' for k,v in args.items()), f'--IdentityProvider.token={self.token}',
+               '--LabApp.news_url=None', '--LabApp.extension_manager=readonly', '--expose-app-in-browser']
+        with self.log.open('w') as out: self.proc = subprocess.Popen(cmd, env=env, cwd=self.root, stdout=out, stderr=subprocess.STDOUT)
+        wait_for(self._alive, 'answer from jupyter lab')
+        argv = self.api('kernelspecs')['kernelspecs']['python3']['spec']['argv']
+        if argv[0] not in pythons: raise RuntimeError(f"kernelspec python3 starts {argv[0]}: it must start {sys.executable}")
+        return self
+
+    def _alive(self):
+        if self.proc.poll() is not None: raise RuntimeError(f"jupyter lab ended with code {self.proc.returncode}:\n{self.log.read_text()[-4000:]}")
+        try: return self.api('status')
+        except urllib.error.URLError: return None
+
+    def api(self,
+        path:str,     # below /api/
+        method='GET',
+    ):
+        "Call the server's REST API"
+        req = urllib.request.Request(f'{self.url}/api/{path}', method=method, headers=dict(Authorization=f'token {self.token}'))
+        with urllib.request.urlopen(req, timeout=30) as r: return json.loads(r.read() or 'null')
+
+    def write_notebook(self,
+        name:str,   # file name with `.ipynb`, in the server's folder
+        cells:list, # sources of its code cells
+    ):
+        "Write a notebook of code cells"
+        nb = new_notebook(cells=[new_code_cell(c.strip()) for c in cells], metadata=dict(kernelspec=kernelspec))
+        nbformat.write(nb, self.root/name)
+        return name
+
+    def open(self,
+        name:str,        # notebook in the server's folder
+        theme='light',   # or 'dark'
+        width=1400,      # of the window, in pixels
+        height=1000,
+    ):
+        "Open a notebook in a window of its own, and return it when its kernel is idle"
+        if theme not in ('light', 'dark'): raise ValueError(f"unknown theme {theme!r}: choose from light, dark")
+        self.set('apputils-extension/themes', theme=f'JupyterLab {theme.title()}')
+        context = self.browser.new_context(viewport=dict(width=width, height=height))
+        page = NotebookPage(self, context.new_page(), name)
+        self.pages.append(page)
+        page.page.goto(f'{self.url}/doc/tree/{quote(name)}?token={self.token}')
+        return page.wait_idle()
+
+    def close_pages(self):
+        "Close every window, and end every kernel"
+        for p in self.pages: p.page.context.close()
+        self.pages.clear()
+        for s in self.api('sessions'): self.api(f"sessions/{s['id']}", 'DELETE')
+
+    def stop(self):
+        "End the server and its kernels"
+        if self.proc is None or self.proc.poll() is not None: return
+        try: self.api('shutdown', 'POST')
+        except OSError: self.proc.terminate()
+        try: self.proc.wait(20)
+        except subprocess.TimeoutExpired: self.proc.kill()
+
+js_panel = "const panel = window.jupyterapp.shell.currentWidget, nb = panel.content;"
+js_idle = """() => {
+    const panel = window.jupyterapp?.shell.currentWidget, ctx = panel?.sessionContext;
+    return ctx?.isReady && panel.content.widgets.length && ctx.session?.kernel?.status === 'idle'
+}"""
+js_run = js_panel + """
+    window.runs ??= {};
+    window.runs[i] = 'running';
+    nb.activeCellIndex = i;
+    nb.deselectAll();
+    window.jupyterapp.commands.execute('notebook:run-cell').finally(() => window.runs[i] = 'done')"""
+js_add = js_panel + """
+    nb.activeCellIndex = nb.widgets.length - 1;
+    await window.jupyterapp.commands.execute('notebook:insert-cell-below');
+    nb.activeCell.model.sharedModel.setSource(code);
+    return nb.activeCellIndex"""
+js_error = js_panel + """
+    const outs = nb.widgets[i].model.outputs;
+    for (let k = 0; k < outs.length; k++) if (outs.get(k).type === 'error') return outs.get(k).toJSON().traceback.join('\\n')"""
+
+class NotebookPage:
+    "A notebook open in a browser window; cells are counted from 0"
+    def __init__(self, lab, page, name):
+        self.lab,self.page,self.name,self.errors = lab,page,name,[]
+        page.on('pageerror', lambda e: self.errors.append(str(e)))
+
+    def wait_idle(self, timeout=60):
+        "Wait until the page is drawn and its kernel has nothing to do"
+        self.page.wait_for_function(js_idle, timeout=timeout*1000)
+        self.page.locator('#jupyterlab-splash').wait_for(state='detached')
+        return self
+
+    def reload(self):
+        "Load the page again, as a person who presses F5: the kernel lives on"
+        self.page.reload()
+        return self.wait_idle()
+
+    def save(self):
+        "Save the notebook with its outputs"
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+    def cell(self, i:int):
+        "Playwright locator of cell `i`"
+        return self.page.locator('.jp-Notebook .jp-Cell').nth(i)
+
+    def run(self,
+        i:int,        # number of the cell
+        wait=True,    # until it has finished, else it is only started
+        timeout=60,   # seconds
+        fails=False,  # an error in the cell is expected
+    ):
+        "Run cell `i`; an error in it is raised here"
+        self.page.evaluate(f'i => {{ {js_run} }}', i)
+        if wait: self.wait_done(i, timeout, fails)
+        return i
+
+    def wait_done(self, i, timeout=60, fails=False):
+        "Wait until the cell started by `run` has finished"
+        self.page.wait_for_function("i => window.runs[i] === 'done'", arg=i, timeout=timeout*1000)
+        err = self.page.evaluate(f'i => {{ {js_error} }}', i)
+        if err and not fails: raise AssertionError(f"cell {i} raised\n{err}")
+
+    def add_and_run(self, code:str, wait=True, timeout=60, fails=False):
+        "Put a new cell at the end and run it; returns its number"
+        return self.run(self.page.evaluate(f'async code => {{ {js_add} }}', code), wait, timeout, fails)
+
+    def output(self, i:int):
+        "What a person reads below cell `i`"
+        return '\n'.join(self.cell(i).locator('.jp-OutputArea-output').all_inner_texts()).strip()
+
+    def wait_output(self,
+        i:int,       # number of the cell
+        text:str,    # piece to wait for
+        timeout=30,  # seconds
+    ):
+        "Wait until the output of cell `i` has `text` in it; returns the output"
+        try: wait_for(lambda: text in self.output(i), f"{text!r} in cell {i}", timeout)
+        except TimeoutError as e: raise TimeoutError(f"{e}; it shows {self.output(i)!r}") from None
+        return self.output(i)
+
+    def screenshot(self,
+        name:str,  # of the picture, without `.png`
+        i=None,    # number of a cell: only its output
+    ):
+        "Save a picture below `artifacts/screenshots/` and return its path"
+        path = artifacts/'screenshots'/f'{name}.png'
+        shown = self.page if i is None else self.cell(i).locator('.jp-Cell-outputArea')
+        shown.screenshot(path=path)
+        return path
