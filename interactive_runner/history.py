@@ -38,17 +38,15 @@ class HistoryBuffer:
         if type(count) is not int or count < 0: count = _as_count(count)
         i = self._next
         if i == self._room: i = self._make_room()
-        if type(value) is float: self._values[i] = value
+        if type(value) is float or type(value) is int: self._values[i] = value
         else: self._put(i, value)
         self._counts[i] = count
         self._next = i+1
 
     @property
-    def total(self): return self._before + self._next
+    def total(self): return self._before + self._next # values ever added
 
     def __len__(self): return min(self.total, self.max_length)
-
-    def __repr__(self): return f'HistoryBuffer({len(self)} values' + (f', the last {self.current():.4g})' if len(self) else ')')
 
 # %% ../nbs/20_history.ipynb #ea5f4c5f
 def _as_count(count):
@@ -75,15 +73,19 @@ def _wrap(self:HistoryBuffer):
 # %% ../nbs/20_history.ipynb #332904c2
 _numbers = int, float, np.integer, np.floating, np.bool_
 
+def _refuse(value):
+    shape = tuple(getattr(value, 'shape', ()))
+    if math.prod(shape) != 1: raise ValueError(f'a history takes one number at a time, not the shape {shape}: reduce it, as with `.mean()`')
+    raise TypeError(f'a history takes real numbers and tensors of one element, not {type(value).__name__} ({value!r:.40})')
+
 @patch
 def _put(self:HistoryBuffer, i, value):
-    one = isinstance(value, (torch.Tensor, np.ndarray))
-    if one and math.prod(value.shape) != 1:
-        raise ValueError(f'a history takes one number at a time, but got shape {tuple(value.shape)}: reduce it, for example with `.mean()`')
-    if one and isinstance(value, torch.Tensor) and not value.is_cpu and not value.is_complex(): return self._defer(i, value)
-    if one: value = value.item()
-    if not isinstance(value, _numbers):
-        raise TypeError(f'a history takes numbers and tensors of one element, not {type(value).__name__} ({value!r:.40})')
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1: _refuse(value)
+        if not value.is_cpu: return self._defer(i, value)
+        value = value.item()
+    elif isinstance(value, np.ndarray) and value.size == 1: value = value.item()
+    if not isinstance(value, _numbers): _refuse(value)
     self._values[i] = value
 
 # %% ../nbs/20_history.ipynb #d2c9b99f
@@ -96,9 +98,10 @@ def _block(device):
 
 @patch
 def _defer(self:HistoryBuffer, i, value):
+    if value.is_complex(): _refuse(value)
     j,k = divmod(len(self._late), _slots)
     if j == len(self._blocks): self._blocks.append(_block(value.device))
-    value = value.detach()
+    if value.requires_grad: value = value.detach()
     self._blocks[j][1][k].copy_(value.reshape(()) if value.dim() else value)
     self._late.append(i)
 
@@ -122,6 +125,10 @@ def tail(self:HistoryBuffer,
     "The last `n` values"
     if self._late: self._fetch()
     return self._last(self._values, min(max(n, 0), len(self))).copy()
+
+@patch
+def __repr__(self:HistoryBuffer):
+    return f'HistoryBuffer({len(self)} values' + (f', the last {self.tail(1)[0]:.4g})' if len(self) else ')')
 
 @patch(as_prop=True)
 def data(self:HistoryBuffer) -> tuple: # two arrays, oldest first
@@ -152,14 +159,16 @@ def _window(self:HistoryBuffer, window_size):
     return self._last(self._values, min(self._span(window_size) or len(self), len(self)))
 
 # %% ../nbs/20_history.ipynb #afb9a2cf
+_add,_largest,_smallest = np.add.reduce,np.maximum.reduce,np.minimum.reduce
+
 @patch
 def _fold(self:HistoryBuffer):
     if self._late: self._fetch()
     a,b = self._folded,self._next
     if a == b: return
     v,c = self._values[a:b],self._counts[a:b]
-    self._sum,self._count = float(self._sum + v.sum()),float(self._count + c.sum())
-    self._max,self._min = float(np.maximum(self._max, v.max())),float(np.minimum(self._min, v.min()))
+    self._sum,self._count = float(self._sum + _add(v)),float(self._count + _add(c))
+    self._max,self._min = float(np.maximum(self._max, _largest(v))),float(np.minimum(self._min, _smallest(v)))
     self._folded = b
 
 @patch
@@ -174,20 +183,21 @@ def _everything(self:HistoryBuffer, window_size):
 def mean(self:HistoryBuffer, window_size:int|None=None) -> float:
     "Sum of the values over sum of the counts"
     n = self._everything(window_size)
-    s,c = (self._sum,self._count) if n is None else (float(self._last(o, n).sum()) for o in (self._values, self._counts))
+    s,c = (self._sum,self._count) if n is None else (float(_add(self._last(o, n))) for o in (self._values, self._counts))
     return s/c if c else math.nan
 
 @patch
 def max(self:HistoryBuffer, window_size:int|None=None) -> float:
     "The largest value"
     n = self._everything(window_size)
-    return self._max if n is None else float(self._last(self._values, n).max())
+    return self._max if n is None else float(_largest(self._last(self._values, n)))
 
+# %% ../nbs/20_history.ipynb #4e709ed8
 @patch
 def min(self:HistoryBuffer, window_size:int|None=None) -> float:
     "The smallest value"
     n = self._everything(window_size)
-    return self._min if n is None else float(self._last(self._values, n).min())
+    return self._min if n is None else float(_smallest(self._last(self._values, n)))
 
 @patch
 def current(self:HistoryBuffer) -> float:
@@ -205,6 +215,7 @@ def std(self:HistoryBuffer, window_size:int|None=None) -> float:
     "Standard deviation of the values"
     return float(self._window(window_size).std())
 
+# %% ../nbs/20_history.ipynb #94b3df27
 @patch
 def quantile(self:HistoryBuffer,
     q:float=0.5, # between 0 and 1

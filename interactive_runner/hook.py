@@ -160,7 +160,8 @@ class HookRow:
 
     def _fill(self, hook):
         methods = stage_methods(hook)
-        calls = {s: hook.bound(s) if hasattr(hook, 'bound') else bind(m, f"{self.name}.{getattr(m, '__name__', s)}") for s,m in methods.items()}
+        where = {s: f"{self.name}.{getattr(m, '__name__', s)}" for s,m in methods.items()}
+        calls = {s: hook.bound(s) if hasattr(hook, 'bound') else bind(m, where[s]) for s,m in methods.items()}
         self.hook,self._calls = hook,calls
 
     @property
@@ -244,7 +245,8 @@ class HookTable:
         self.version,self.failed,self._compiled = 0,None,{}
         self.waiting = {} # name of a hook -> the change that comes when its bracket closes: (what, action)
         for h in hooks:
-            if (nm := type(h).__name__) in self: raise ValueError(f"two hooks are called {nm!r}; register the second with a `name=` of its own.")
+            nm = type(h).__name__
+            if nm in self: raise ValueError(f"two hooks are called {nm!r}; register the second with a `name=` of its own.")
             self.register(h)
 
     def changed(self):

@@ -13,9 +13,35 @@ from types import SimpleNamespace
 
 from fastcore.basics import patch
 
+from .core import choices, closest
 from .hook import GIVEN
 from .player import Player, name_of
-from .stage import closes
+from .stage import closes, code_lines, generators
+
+# %% ../nbs/13_play.ipynb #4e9371d0
+@patch
+def place(self:Player, stage=None, iter=None, epoch=None, when=None):
+    "The condition that the run has come to a place (see `run_until`)"
+    start = 'program' if hasattr(self.loop, 'program') else 'run'
+    names = list(dict.fromkeys(o.name for code in generators(self.loop, start) for o in code_lines(code)))
+    if stage is not None and stage not in names:
+        raise ValueError(f"this loop has no line {stage!r}.{closest(stage, names)} It has: {choices(names)}.")
+    for nm,goal,now in (('iter', iter, self.iter), ('epoch', epoch, self.epoch)):
+        if goal is not None and goal < now: raise ValueError(f"{nm} {goal} is past: the run stands at {nm} {now}.")
+    if stage is iter is epoch is when is None: raise ValueError("say where to: stage=, iter=, epoch= or when=, a function of the runner.")
+    return lambda: ((stage is None or name_of(self.cursor.line) == stage) and (iter is None or self.iter >= iter)
+                    and (epoch is None or self.epoch >= epoch) and (when is None or when(self.runner)))
+
+@patch
+def run_until(self:Player,
+    stage:str=None, # a line of the loop, a stage or a piece of work
+    iter:int=None, # this many iterations are complete
+    epoch:int=None, # this many epochs are complete
+    when=None, # a function of the runner, asked before each line
+):
+    "Run until all that is given holds and pause before that line; where the run stands then"
+    self.run(self.place(stage, iter, epoch, when))
+    return self.position
 
 # %% ../nbs/13_play.ipynb #1eb4facd
 class Command:
@@ -157,19 +183,19 @@ class Handle:
 @patch
 def play(self:Player,
     until=None, # stop after a line when this is true
-    take=None, # does the next thing; a whole line if None
+    fine=False, # take single hooks, not whole lines
 ): # a handle that can be awaited
     "Run on the event loop of the notebook and return at once"
     try: self.aio = asyncio.get_running_loop()
     except RuntimeError: raise RuntimeError("play() needs a running event loop, as notebooks have; in a script use `run()` or `train()`.") from None
-    return Handle(self, self.aio.create_task(self._play(self._take(), until, take)))
+    return Handle(self, self.aio.create_task(self._play(self._take(), until, fine)))
 
 @patch
-async def _play(self:Player, driver, until, take):
+async def _play(self:Player, driver, until, fine):
     why = 'budget'
     try:
         while self.driver is driver and why == 'budget':
-            why = self._advance(until, HAND_OVER, take)
+            why = self._advance(until, HAND_OVER, fine)
             if why == 'budget':
                 self.notify()
                 for _ in range(TURNS): await asyncio.sleep(0)

@@ -1,5 +1,5 @@
 "A real JupyterLab and a notebook page in it, driven as a person would: by mouse, keyboard and eyes."
-import json, os, secrets, socket, subprocess, sys, time, urllib.error, urllib.request
+import json, os, secrets, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 repo = Path(__file__).parents[2]
 artifacts = Path(os.environ.get('IR_ARTIFACTS') or repo/'artifacts')
 kernelspec = dict(name='python3', display_name='Python 3', language='python')
-pythons = {'python', 'python3', f'python3.{sys.version_info.minor}', sys.executable}  # Jupyter puts the server's own python for the plain names
+pythons = {'python', 'python3', f'python3.{sys.version_info.minor}', sys.executable}  # plain names become the server's own
 lab_settings = {
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True),
     'docmanager-extension/plugin': dict(autosave=False, confirmClosingDocument=False),
@@ -36,6 +36,7 @@ class Lab:
         browser=None, # Playwright browser in which `open` makes its pages
     ):
         self.root,self.browser,self.token,self.pages = Path(root)/'notebooks',browser,secrets.token_hex(16),[]
+        self.settings = {}
         self.dirs = {f'{k}_DIR': Path(root)/k.lower() for k in ('JUPYTER_CONFIG', 'JUPYTER_DATA', 'JUPYTER_RUNTIME')}
         self.dirs |= dict(IPYTHONDIR=Path(root)/'ipython', JUPYTERLAB_SETTINGS_DIR=Path(root)/'settings',
                           JUPYTERLAB_WORKSPACES_DIR=Path(root)/'workspaces')
@@ -50,8 +51,8 @@ class Lab:
         "Change user settings of JupyterLab: pages opened from now on have them"
         f = self.dirs['JUPYTERLAB_SETTINGS_DIR']/'@jupyterlab'/f'{plugin}.jupyterlab-settings'
         f.parent.mkdir(parents=True, exist_ok=True)
-        old = json.loads(f.read_text()) if f.exists() else {}
-        f.write_text(json.dumps(old | kw))
+        self.settings[plugin] = self.settings.get(plugin, {}) | kw
+        f.write_text(json.dumps(self.settings[plugin]))
 
     def start(self):
         "Start the server and return when it answers"
@@ -60,8 +61,9 @@ class Lab:
         env = {k:v for k,v in os.environ.items() if not k.startswith('JUPYTER')} | {k:str(v) for k,v in self.dirs.items()}
         env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(repo), env.get('PYTHONPATH')]))
         args = dict(ip='127.0.0.1', port=port, port_retries=0, open_browser=False, root_dir=self.root, allow_root=True)
-        cmd = [sys.executable, '-m', 'jupyterlab', *(f'--ServerApp.{k}={v}' for k,v in args.items()), f'--IdentityProvider.token={self.token}',
-               '--LabApp.news_url=None', '--LabApp.extension_manager=readonly', '--expose-app-in-browser']
+        cmd = [sys.executable, '-m', 'jupyterlab', *(f'--ServerApp.{k}={v}' for k,v in args.items()),
+               f'--IdentityProvider.token={self.token}', '--LabApp.news_url=None',
+               '--LabApp.extension_manager=readonly', '--expose-app-in-browser']
         with self.log.open('w') as out: self.proc = subprocess.Popen(cmd, env=env, cwd=self.root, stdout=out, stderr=subprocess.STDOUT)
         wait_for(self._alive, 'answer from jupyter lab')
         argv = self.api('kernelspecs')['kernelspecs']['python3']['spec']['argv']
@@ -69,9 +71,10 @@ class Lab:
         return self
 
     def _alive(self):
-        if self.proc.poll() is not None: raise RuntimeError(f"jupyter lab ended with code {self.proc.returncode}:\n{self.log.read_text()[-4000:]}")
+        code = self.proc.poll()
+        if code is not None: raise RuntimeError(f"jupyter lab ended with code {code}:\n{self.log.read_text()[-4000:]}")
         try: return self.api('status')
-        except urllib.error.URLError: return None
+        except OSError: return None
 
     def api(self,
         path:str,     # below /api/
