@@ -58,6 +58,11 @@ class TrainLoop(DataLoop):
         super().__init__(runner, dataloader)
         self.val_loop,self.val_begin,self.val_interval,self.accumulate = val_loop,val_begin,val_interval,accumulate
 
+    def check(self):
+        "Complain about what is missing, before the run begins"
+        if self.runner.optimizer is None: raise RuntimeError("training needs an optimizer=, such as torch.optim.Adam(model.parameters()); there is none.")
+        if self.max_epochs is None: raise RuntimeError("how long to train? Give max_epochs= or max_iters= to the runner, or epochs= to train().")
+
     def run_iter(self):
         yield self.fetch
         yield 'before_train_iter'
@@ -115,7 +120,7 @@ class EpochBasedTrainLoop(TrainLoop):
     @property
     def max_iters(self):
         n = self.batches.length or self.batches.seen
-        return None if n is None else n*self.max_epochs
+        return None if n is None or self.max_epochs is None else n*self.max_epochs
     @commits('iter')
     def commit(self):
         self.iter += 1

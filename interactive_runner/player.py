@@ -123,9 +123,14 @@ class Player:
         self.blocking = False # whether a call that blocks its cell drives the run
         self._away,self._left = 0.,perf_counter()
         self.hooks = hooks if isinstance(hooks, HookTable) else HookTable(hooks, say=say)
-        self.hooks.runner,self.hooks.cursor,self.hooks.scope = self.runner,self.cursor,self.scope
         self._serial,self._numbers = count(1),count(1) # of openings, of commands
         self._scopes,self._brackets = {},{} # of each stage: the loop that runs it; what it opens and closes
+        self.adopt()
+
+    def adopt(self):
+        "Let the hook table serve this player"
+        self.hooks.runner,self.hooks.cursor,self.hooks.scope = self.runner,self.cursor,self.scope
+        self.hooks.changed()
 
     def scope(self, stage):
         "The loop that runs `stage`: the one whose mode is in its name"
