@@ -198,7 +198,8 @@ async def _play(self:Player, driver, until, fine):
             why = self._advance(until, HAND_OVER, fine)
             if why == 'budget':
                 self.notify()
-                for _ in range(TURNS): await asyncio.sleep(0)
+                for _ in range(TURNS):
+                    if self.driver is driver: await asyncio.sleep(0)
     except asyncio.CancelledError: why = 'asked'; raise
     finally:
         if self.driver is driver: self._land(why)

@@ -23,7 +23,8 @@ class LoggerHook(Hook):
         self.interval,self.ignore_last,self.log_metric_by_epoch = interval,ignore_last,log_metric_by_epoch
 
     def after_train_iter(self, runner, batch_idx):
-        if (batch_idx+1) % self.interval == 0 or (batch_idx+1 == runner.loop_length('train') and self._last_too(batch_idx+1)):
+        n = batch_idx+1 if runner.by_epoch else runner.iter+1
+        if n % self.interval == 0 or (runner.by_epoch and n == runner.loop_length('train') and self._last_too(n)):
             tag,text = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(text)
             runner.visualizer.add_scalars(tag, step=runner.iter+1)

@@ -14,18 +14,19 @@ class IterTimerHook(Hook):
     "Log `time` and `data_time` of iterations and estimate the time left"
     priority = 'NORMAL'
     keys = {m: (f'{m}/data_time', f'{m}/time') for m in MODES}
-    def __init__(self): self.last,self.spent,self.counted = dict.fromkeys(MODES, 0.),0.,0
-    def on_enable(self, runner): self.last = dict.fromkeys(MODES, runner.clock())
-    def before_train(self, runner): self.spent,self.counted = 0.,0
+    def __init__(self): self.last,self.spent,self.counted = {},0.,0
+    def on_enable(self, runner): self.last = {}
+    def before_train(self, runner): self.last,self.spent,self.counted = {},0.,0
     def _before_epoch(self, runner, mode): self.last[mode] = runner.clock()
     def after_val(self, runner): self.last['train'] = runner.clock()
 
     def _before_iter(self, runner, mode):
-        runner.message_hub.update_scalar(self.keys[mode][0], runner.clock()-self.last[mode])
+        now = runner.clock()
+        runner.message_hub.update_scalar(self.keys[mode][0], now-self.last.setdefault(mode, now))
 
     def _after_iter(self, runner, mode):
         now = runner.clock()
-        took,self.last[mode] = now-self.last[mode],now
+        took,self.last[mode] = now-self.last.get(mode, now),now
         runner.message_hub.update_scalar(self.keys[mode][1], took)
         if mode == 'train': self._estimate(runner, took)
 
