@@ -15,7 +15,8 @@ from .core import choices, closest
 class ConsoleHandler(logging.Handler):
     "Writes to what `sys.stdout` is at that moment"
     def emit(self, record):
-        try: print(self.format(record), flush=not hasattr(sys.stdout, 'flush_interval'))
+        bar = '\r\x1b[K' if getattr(sys.stdout, 'isatty', bool)() else '' # wipes a progress bar off the terminal's line
+        try: print(bar + self.format(record), flush=not hasattr(sys.stdout, 'flush_interval'))
         except Exception: self.handleError(record)
 
 # %% ../nbs/23_logger.ipynb #e97eeb4b

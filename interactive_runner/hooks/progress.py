@@ -31,4 +31,6 @@ class ProgressHook(Hook):
         if self.bar is None: return
         self.bar.comment = f"epoch {runner.epoch+1}/{runner.max_epochs}" if runner.by_epoch else 'training'
         self.bar.update(batch_idx+1)
-    def after_train_epoch(self, runner): self.bar = None
+    def after_train_epoch(self, runner):
+        if self.bar is not None: print()
+        self.bar = None

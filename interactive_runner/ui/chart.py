@@ -89,6 +89,7 @@ class Chart(View):
         keys = tuple(runner.message_hub.log_scalars)
         if keys != self.metric.options: put(self.metric, options=keys, value=self.metric.value or pick(keys))
         key = self.metric.value
+        put(self.figure.layout, visibility=None if key in runner.message_hub.log_scalars else 'hidden')
         if key in runner.message_hub.log_scalars: self._draw(runner, key)
 
     def _span(self, runner, key):

@@ -55,7 +55,7 @@ def move(table, name:str, by:int):
 # %% ../../nbs/84_ui.hooks.ipynb #7daf438f
 def state_text(row) -> str:
     "What will become of the hook"
-    return f"{row.waiting[0]} after this {row.held or 'line'}" if row.waiting else ''
+    return f"{row.waiting[0]} after {row.held or 'this line'}" if row.waiting else ''
 
 def info_html(row, stages:Html, total:float) -> Html:
     "What is known of a hook"
@@ -63,11 +63,11 @@ def info_html(row, stages:Html, total:float) -> Html:
     share = seconds/total if total else 0
     return join([tag('span', stages, cls='ir-stages'), tag('span', state_text(row), cls='ir-waiting'), tag('span', num(calls), cls='ir-num'),
                  tag('span', f'{1000*seconds/calls:.3f}' if calls else '–', cls='ir-num'),
-                 tag('span', tag('i', style=f'width:{100*share:.0f}%'), cls='ir-share', title=f'{share:.0%} of the time of all hooks')])
+                 tag('span', tag('i', style=f'width:{100*share:.0f}%'), cls='ir-share ir-full', title=f'{share:.0%} of the time of all hooks')])
 
 # %% ../../nbs/84_ui.hooks.ipynb #25e5ae89
 HEAD = join([tag('span', o) for o in ('Hook', 'Priority', '')] + [tag('span', join([tag('span', o, cls=c) for o,c in (
-    ('Stages', ''), ('', ''), ('Calls', 'ir-num'), ('ms a call', 'ir-num'), ('Share', ''))]), cls='ir-info')])
+    ('Stages', 'ir-stages'), ('', 'ir-waiting'), ('Calls', 'ir-num'), ('ms a call', 'ir-num'), ('Share', 'ir-full'))]), cls='ir-info')])
 
 class Hooks(View):
     "The hooks of the run in their order"
@@ -130,5 +130,13 @@ CSS = '''
 .ir-panel .ir-stage { font-family: var(--ir-mono); font-size: 11px; }
 .ir-panel .ir-waiting { color: var(--ir-warn); white-space: nowrap; }
 .ir-panel .ir-share { height: 6px; border-radius: 3px; background: var(--jp-layout-color3, #ddd); overflow: hidden; }
+.ir-panel .ir-hooks { container-type: inline-size; }
+@container (max-width: 760px) { .ir-panel .ir-hooks .ir-stages, .ir-panel .ir-hooks .ir-full { display: none; }
+  .ir-panel .ir-row { grid-template-columns: minmax(110px, 1fr) 96px 20px 20px 108px; }
+  .ir-panel .ir-rowhead { grid-template-columns: minmax(110px, 1fr) 96px 46px 108px; }
+  .ir-panel .ir-row .ir-arrow { width: 20px; }
+  .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { grid-template-columns: 44px 58px; gap: 0 6px; }
+  .ir-panel .ir-waiting { grid-area: 2 / 1 / 3 / 3; font-size: 11px; line-height: 11px; text-align: right; }
+  .ir-panel .ir-waiting:empty { display: none; } }
 .ir-panel .ir-share i { display: block; height: 100%; background: var(--ir-soft); }
 '''

@@ -33,7 +33,7 @@ def parse_window(text:str):
 
 # %% ../../nbs/82_ui.logs.ipynb #0666f9e7
 class Logs(View):
-    "The scalars of the run: now, over the window, least and greatest"
+    "The scalars of the run: now, over the window, minimum and maximum"
     def __init__(self, runner):
         super().__init__(runner)
         self.table = HTML()
@@ -79,7 +79,7 @@ def row_html(hub, key, name, method, window):
 
 def logs_html(hub, method, window):
     "The whole table"
-    head = tag('tr', *(tag('th', o, scope='col') for o in ('', 'now', method, 'least', 'greatest', 'values')))
+    head = tag('tr', *(tag('th', o, scope='col') for o in ('', 'now', method, 'min', 'max', 'values')))
     rows = []
     for group,keys in groups(hub.log_scalars).items():
         rows.append(tag('tr', tag('th', group or 'other', colspan=6, scope='rowgroup'), cls='ir-group'))
@@ -95,10 +95,10 @@ CSS = '''
 .ir-panel .ir-head .ir-title { margin-right: 6px; }
 .ir-panel .ir-logs table { width: 100%; border-collapse: collapse; font-size: 12px; table-layout: fixed; margin: 0; border: none; }
 .ir-panel .ir-logs tr, .ir-panel .ir-logs tbody tr:nth-child(odd), .ir-panel .ir-logs tbody tr:hover { background: none; }
-.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 6px; border: none; border-bottom: 1px solid var(--ir-line); max-width: none; overflow: hidden; text-overflow: ellipsis; }
+.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 4px; border: none; border-bottom: 1px solid var(--ir-line); max-width: none; overflow: hidden; text-overflow: ellipsis; }
 .ir-panel .ir-logs thead th { text-align: right; font-weight: 500; color: var(--ir-soft); }
-.ir-panel .ir-logs th:first-child { text-align: left; width: 24%; font-weight: 500; white-space: nowrap; }
+.ir-panel .ir-logs th:first-child { text-align: left; width: 22%; text-overflow: ellipsis; font-weight: 500; white-space: nowrap; }
 .ir-panel .ir-logs .ir-group th { color: var(--ir-soft); font-size: 11px; padding-top: 8px; }
 .ir-panel .ir-logs td:nth-child(3) { font-weight: 600; }
-.ir-panel .ir-logs td:last-child, .ir-panel .ir-logs th:last-child { width: 15%; }
+.ir-panel .ir-logs td:last-child, .ir-panel .ir-logs th:last-child { width: 13%; }
 '''

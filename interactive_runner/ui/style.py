@@ -43,8 +43,8 @@ def num(
 ) -> str:
     "A number as text of steady width"
     if x is None: return '–'
-    text = f'{x:#.{digits}g}' if isinstance(x, float) else f'{x:,}'
-    return text.rstrip('.')
+    if not isinstance(x, float): return f'{x:,}'
+    return f'{x:.{digits-2}e}' if 0 < abs(x) < 1e-3 else f'{x:#.{digits}g}'.rstrip('.')
 
 # %% ../../nbs/80_ui.style.ipynb #a407a95d
 def put(

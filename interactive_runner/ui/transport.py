@@ -123,8 +123,7 @@ class Progress(View):
         if runner.max_epochs: yield bar('epoch', runner.epoch, runner.max_epochs, self._part())
         yield bar('iteration', runner.iter, runner.max_iters)
         if (mode := self.player.position.mode) != 'train': yield bar(dict(val='validation').get(mode, mode), *self._batches(mode))
-        yield tag('div', tag('span', num(rate, 3) if rate else '–', cls='ir-num'), ' iterations/s', cls='ir-rate')
-        yield tag('div', tag('span', clock_text(left) if left is not None else '–', cls='ir-num'), ' left', cls='ir-rate')
+        yield tag('div', tag('b', num(rate, 3) if rate else '–'), ' iterations/s', tag('b', clock_text(left) if left is not None else '–'), ' left', cls='ir-rate')
 
     def _batches(self, mode):
         loop = self.player.scope(f'before_{mode}')
@@ -193,7 +192,7 @@ CSS = '''
 .ir-panel .ir-buttons .widget-html { margin: 0 2px 0 8px; }
 .ir-panel .ir-transport { gap: 4px; }
 .ir-panel .ir-state { min-height: 36px; }
-.ir-panel .ir-word { display: inline-block; min-width: 62px; }
+.ir-panel .ir-word { display: inline-block; min-width: 62px; margin-right: 6px; }
 .ir-panel .ir-place { font-variant-numeric: tabular-nums; }
 .ir-panel .ir-hint, .ir-panel .ir-said { font-size: 12px; }
 .ir-panel .ir-dot { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 7px; background: var(--ir-soft); }
@@ -206,6 +205,7 @@ CSS = '''
 .ir-panel .ir-track i { display: block; height: 100%; background: var(--ir-accent); }
 .ir-panel .ir-track.ir-open { visibility: hidden; }
 .ir-panel .ir-rate { grid-column: 2 / 4; font-size: 12px; color: var(--ir-soft); font-variant-numeric: tabular-nums; }
+.ir-panel .ir-rate b { display: inline-block; min-width: 52px; text-align: right; font-weight: 500; color: var(--jp-ui-font-color1, #222); }
 .ir-panel .ir-banner { border: 1px solid var(--ir-bad); border-left-width: 4px; border-radius: 4px; padding: 8px 12px; gap: 6px; }
 .ir-panel .ir-banner .ir-what { color: var(--ir-bad); font-size: 14px; overflow-wrap: anywhere; }
 .ir-panel .ir-banner .ir-where { color: var(--ir-soft); overflow-wrap: anywhere; }
