@@ -168,73 +168,6 @@ def import_time(n=5):
     run()
     return [row('import interactive_runner, after torch', 's', [run() for _ in range(n)], .3)]
 
-def mmengine(model, optimizer, loader, passes, folder):
-    "Its Runner; a line each 10 iterations to console, file and JSON"
-    from mmengine.model import BaseModel
-    from mmengine.runner import Runner
-    class Model(BaseModel):
-        def __init__(self):
-            super().__init__()
-            self.net = model
-        def forward(self, x, y, mode): return dict(loss=F.cross_entropy(self.net(x), y))
-    Runner(Model(), folder, loader, train_cfg=dict(by_epoch=True, max_epochs=passes), optim_wrapper=dict(optimizer=optimizer),
-           default_hooks=dict(logger=dict(type='LoggerHook', interval=EVERY), sampler_seed=None,
-                              checkpoint=dict(type='CheckpointHook', interval=NEVER, save_last=False))).train()
-
-def lightning(model, optimizer, loader, passes, folder):
-    "Its Trainer without bar and checkpoints; the loss each 10 iterations to CSV"
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.loggers import CSVLogger
-    class Module(LightningModule):
-        def configure_optimizers(self): return optimizer
-        def training_step(self, batch, i):
-            loss = F.cross_entropy(model(batch[0]), batch[1])
-            self.log('loss', loss)
-            return loss
-    module = Module()
-    module.net = model
-    Trainer(accelerator='cpu', max_epochs=passes, log_every_n_steps=EVERY, logger=CSVLogger(folder), enable_progress_bar=False,
-            enable_checkpointing=False, enable_model_summary=False).fit(module, loader)
-
-def fastai(model, optimizer, loader, passes, folder):
-    "Its Learner with Recorder and progress bar; a line each pass"
-    from fastai.callback.progress import ProgressCallback # noqa: F401
-    from fastai.data.core import DataLoaders
-    from fastai.learner import Learner
-    from fastai.optimizer import OptimWrapper
-    opt = lambda params, lr: OptimWrapper(opt=optimizer)
-    Learner(DataLoaders(loader, [], path=folder, device='cpu'), model, F.cross_entropy, opt, lr=.01).fit(passes)
-
-def ignite(model, optimizer, loader, passes, folder):
-    "Its Engine; the loss each 10 iterations to the console"
-    from ignite.engine import Events, create_supervised_trainer
-    trainer = create_supervised_trainer(model, optimizer, F.cross_entropy)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=EVERY), lambda e: print(e.state.epoch, e.state.iteration, e.state.output))
-    trainer.run(loader, passes)
-
-def transformers(model, optimizer, loader, passes, folder):
-    "Its Trainer without bar, clipping and checkpoints; a line each 10 iterations to the console"
-    from transformers import Trainer, TrainingArguments
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = model
-        def forward(self, x, labels): return dict(loss=F.cross_entropy(self.net(x), labels))
-    class Own(Trainer):
-        def get_train_dataloader(self): return loader
-    args = TrainingArguments(folder, num_train_epochs=passes, logging_steps=EVERY, save_strategy='no', report_to='none', use_cpu=True,
-                             disable_tqdm=True, max_grad_norm=0, lr_scheduler_type='constant')
-    loader[:] = [dict(x=x, labels=y) for x,y in list.__iter__(loader)]
-    Own(Model(), args, optimizers=(optimizer, None)).train()
-
-def skorch(model, optimizer, loader, passes, folder):
-    "Its NeuralNet; a line each pass"
-    from skorch import NeuralNet
-    class Net(NeuralNet):
-        def get_iterator(self, dataset, training=False): return loader
-        def initialize_optimizer(self, triggered_directly=None): self.optimizer_ = optimizer
-    Net(model, criterion=nn.CrossEntropyLoss, train_split=None, max_epochs=passes).fit(loader[0][0].numpy(), loader[0][1].numpy())
-
 def between_bare(train, passes, folder):
     "Microseconds that an iteration of a trainer takes more than one of a bare pass right after it"
     batches,(model,optimizer),marks = digits(BLOCK),net(),[]
@@ -248,9 +181,57 @@ def between_bare(train, passes, folder):
     return [((b[0]-a[1]) - (b[1]-b[0]))*1e6/BLOCK for a,b in zip(marks[2:], marks[3:])]
 
 def peers(passes, folder):
-    "Rows for the trainers that are installed"
-    for fn in (mmengine, lightning, fastai, ignite, transformers, skorch):
+    "What trainers that are installed add to an iteration"
+    from _peers import PEERS
+    for fn in PEERS:
         what = f'{fn.__name__}: {fn.__doc__}'
         try: yield row(what, 'us', between_bare(fn, passes, folder))
-        except ImportError as e: yield dict(what=what, failed=f'not installed ({e.name or e})')
-        except Exception as e: yield dict(what=what, failed=f'failed: {e!r:.100}')
+        except ImportError as e: yield dict(what=what, note=f'not installed ({e.name or e})')
+        except Exception as e: yield dict(what=what, note=f'failed: {e!r:.100}')
+
+def shown(r):
+    "A row as the cells of a table"
+    if 'note' in r: return r['what'],'',r['note'],''
+    num = lambda v: f"{v:.3g}" if abs(v) < 100 else f"{v:.0f}"
+    budget = '' if r['budget'] is None else f"<= {num(r['budget'])}"
+    return r['what'],budget,f"{num(r['measured'])} {r['unit']} [{num(r['low'])}, {num(r['high'])}]",{True: 'ok', False: 'OVER', None: ''}[r['ok']]
+
+def table(title, rows):
+    "Print `rows` in columns"
+    cells = [(title, 'budget', 'median [quartiles]', ''), *map(shown, rows)]
+    widths = [max(len(c[i]) for c in cells) for i in range(4)]
+    print('\n'.join('  '.join(o.ljust(w) for o,w in zip(c, widths)).rstrip() for c in cells) + '\n', flush=True)
+
+def silently(fn, *args):
+    "Call `fn`, with what it prints thrown away by the system, so that printing costs what it costs"
+    with open(os.devnull, 'w') as f, contextlib.redirect_stdout(f), contextlib.redirect_stderr(f): return list(fn(*args))
+
+def sections(args, folder):
+    "Titles and rows, as they are measured"
+    q = args.quick
+    yield 'runner', silently(added, 12 if q else 60, folder)
+    yield 'growth', silently(flatness, args.long or (20_000 if q else 200_000), folder)
+    yield 'play', silently(lambda: asyncio.run(play_against_train(10 if q else 40)))
+    yield 'import', import_time(3 if q else 5)
+    if args.peers: yield f'peers, per iteration, logging each {EVERY}', silently(peers, 8 if q else 20, folder)
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    p.add_argument('--quick', action='store_true', help='fewer rounds: under 20 s')
+    p.add_argument('--long', type=int, metavar='N', help='iterations over which costs must not grow (200000, quick 20000)')
+    p.add_argument('--peers', action='store_true', help='other trainers too, those that are installed')
+    p.add_argument('--json', metavar='FILE', help='write the numbers to a file too')
+    args,res = p.parse_args(),{}
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    about = dict(python=platform.python_version(), torch=torch.__version__, cores=os.cpu_count(), batch=64, block=BLOCK)
+    print(f"{about}\nHooks: RuntimeInfo, IterTimer, Logger, Progress (no terminal, so idle)\n"
+          f"       RateHook: {RateHook.__doc__}\n       SaveHook: {SaveHook.__doc__}\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for title,rows in sections(args, folder):
+            res[title] = rows
+            table(title, rows)
+    if args.json:
+        with open(args.json, 'w') as f: json.dump(dict(about=about, **res), f, indent=1)
+
+if __name__ == '__main__': main()

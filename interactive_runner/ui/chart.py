@@ -10,7 +10,7 @@ import bqplot as bq
 import numpy as np
 from ipywidgets import HTML, Dropdown, HBox, Layout, VBox
 
-from .style import Html, View, join, put, tag
+from .style import Html, View, choose, join, put, tag
 
 # %% ../../nbs/83_ui.chart.ipynb #a05f8ab2
 class Trace:
@@ -67,7 +67,7 @@ class Chart(View):
         super().__init__(runner)
         self.trace,self.drawn = Trace(),None
         self.metric = Dropdown(options=(), tooltip='Number to draw').add_class('ir-metric')
-        self.metric.observe(lambda _: self.refresh(), 'value')
+        self.metric.observe(lambda change: change['new'] and self.later(self.refresh), 'value')
         self.legend,self.figure = HTML(),self._figure()
         head = HBox([HTML(tag('span', 'Curve', cls='ir-title')), self.metric, self.legend]).add_class('ir-head')
         self.widget = VBox([head, self.figure]).add_class('ir-chart')
@@ -87,7 +87,7 @@ class Chart(View):
         runner = self.runner
         if runner is None: return
         keys = tuple(runner.message_hub.log_scalars)
-        if keys != self.metric.options: put(self.metric, options=keys, value=self.metric.value or pick(keys))
+        choose(self.metric, keys, self.metric.value or pick(keys))
         key = self.metric.value
         put(self.figure.layout, visibility=None if key in runner.message_hub.log_scalars else 'hidden')
         if key in runner.message_hub.log_scalars: self._draw(runner, key)

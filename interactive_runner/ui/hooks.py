@@ -9,7 +9,7 @@ __all__ = ['HEAD', 'CSS', 'priorities', 'Row', 'is_on', 'move', 'state_text', 'i
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, VBox
 
 from ..hook import Priority, priority_name
-from .style import Html, View, button, join, mark, num, put, tag
+from .style import Html, View, button, choose, join, mark, num, put, tag
 
 # %% ../../nbs/84_ui.hooks.ipynb #286e100b
 def priorities(own:int) -> tuple: # of text and number
@@ -99,17 +99,15 @@ class Hooks(View):
     def _draw(self, r, total, following):
         row = self.rows[r.name]
         put(row.switch, value=is_on(r))
-        options = priorities(r.priority)
-        if options != row.priority.options: row.priority.options = options
-        put(row.priority, value=r.priority)
+        choose(row.priority, priorities(r.priority), r.priority)
         mark(row.widget, ir_off=not r.enabled, ir_next=r.name == following, ir_failed=r.name == r.table.failed)
         put(row.info, value=info_html(r, self._stages[1][r.name], total))
 
 # %% ../../nbs/84_ui.hooks.ipynb #8e38dae8
 CSS = '''
-.ir-panel .ir-row { display: grid; grid-template-columns: minmax(130px, 220px) 150px 26px 26px minmax(0, 1fr); gap: 0 6px; align-items: center; min-height: 28px; padding: 0 6px 0 4px;
+.ir-panel .ir-row { display: grid; grid-template-columns: minmax(130px, 240px) 136px 26px 26px minmax(0, 1fr); gap: 0 6px; align-items: center; min-height: 28px; padding: 0 6px 0 4px;
   border-bottom: 1px solid var(--ir-line); border-left: 3px solid transparent; overflow: hidden; }
-.ir-panel .ir-rowhead { grid-template-columns: minmax(130px, 220px) 150px 58px minmax(0, 1fr); font-size: 12px; color: var(--ir-soft); }
+.ir-panel .ir-rowhead { grid-template-columns: minmax(130px, 240px) 136px 58px minmax(0, 1fr); font-size: 12px; color: var(--ir-soft); }
 .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { display: grid; grid-template-columns: minmax(0, 1fr) max-content 70px 70px 60px; gap: 0 8px; align-items: center; font-size: 12px; min-width: 0; }
 .ir-panel .widget-html.ir-info { display: block; }
 .ir-panel .ir-next { border-left-color: var(--ir-accent); background: color-mix(in srgb, var(--ir-accent) 9%, transparent); }
@@ -131,12 +129,17 @@ CSS = '''
 .ir-panel .ir-waiting { color: var(--ir-warn); white-space: nowrap; }
 .ir-panel .ir-share { height: 6px; border-radius: 3px; background: var(--jp-layout-color3, #ddd); overflow: hidden; }
 .ir-panel .ir-hooks { container-type: inline-size; }
-@container (max-width: 760px) { .ir-panel .ir-hooks .ir-stages, .ir-panel .ir-hooks .ir-full { display: none; }
+@container (max-width: 820px) { .ir-panel .ir-hooks .ir-stages { display: none; }
+  .ir-panel .ir-row { grid-template-columns: minmax(110px, 1fr) 128px 22px 22px 172px; }
+  .ir-panel .ir-rowhead { grid-template-columns: minmax(110px, 1fr) 128px 50px 172px; }
+  .ir-panel .ir-row .ir-arrow { width: 22px; }
+  .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { grid-template-columns: 50px 58px 52px; gap: 0 6px; }
+  .ir-panel .ir-waiting { grid-area: 2 / 1 / 3 / 4; font-size: 11px; line-height: 11px; text-align: right; }
+  .ir-panel .ir-waiting:empty { display: none; } }
+@container (max-width: 500px) { .ir-panel .ir-hooks .ir-full { display: none; }
   .ir-panel .ir-row { grid-template-columns: minmax(110px, 1fr) 96px 20px 20px 108px; }
   .ir-panel .ir-rowhead { grid-template-columns: minmax(110px, 1fr) 96px 46px 108px; }
   .ir-panel .ir-row .ir-arrow { width: 20px; }
-  .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { grid-template-columns: 44px 58px; gap: 0 6px; }
-  .ir-panel .ir-waiting { grid-area: 2 / 1 / 3 / 3; font-size: 11px; line-height: 11px; text-align: right; }
-  .ir-panel .ir-waiting:empty { display: none; } }
+  .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { grid-template-columns: 44px 58px; } }
 .ir-panel .ir-share i { display: block; height: 100%; background: var(--ir-soft); }
 '''

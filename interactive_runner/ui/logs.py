@@ -41,7 +41,7 @@ class Logs(View):
         self.method = Dropdown(options=names, value='mean', tooltip='Statistic over the window').add_class('ir-method')
         self.window = Combobox(options=('10', '50', '100', '500', 'epoch', 'global'), value=self._now(), continuous_update=False,
                                tooltip="Number of values, 'epoch' or 'global'; the same window as in the log lines").add_class('ir-window')
-        self.method.observe(lambda _: self.refresh(), 'value')
+        self.method.observe(lambda _: self.later(self.refresh), 'value')
         self.window.observe(self._edited, 'value')
         words = [HTML(tag('span', o, cls='ir-soft')) for o in ('of the last', 'values')]
         self.head = HBox([HTML(tag('span', 'Numbers', cls='ir-title')), self.method, words[0], self.window, words[1]]).add_class('ir-head')
@@ -95,9 +95,9 @@ CSS = '''
 .ir-panel .ir-head .ir-title { margin-right: 6px; }
 .ir-panel .ir-logs table { width: 100%; border-collapse: collapse; font-size: 12px; table-layout: fixed; margin: 0; border: none; }
 .ir-panel .ir-logs tr, .ir-panel .ir-logs tbody tr:nth-child(odd), .ir-panel .ir-logs tbody tr:hover { background: none; }
-.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 4px; border: none; border-bottom: 1px solid var(--ir-line); max-width: none; overflow: hidden; text-overflow: ellipsis; }
+.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 3px; border: none; border-bottom: 1px solid var(--ir-line); max-width: none; overflow: visible; }
 .ir-panel .ir-logs thead th { text-align: right; font-weight: 500; color: var(--ir-soft); }
-.ir-panel .ir-logs th:first-child { text-align: left; width: 22%; text-overflow: ellipsis; font-weight: 500; white-space: nowrap; }
+.ir-panel .ir-logs th:first-child { text-align: left; width: 22%; text-overflow: ellipsis; font-weight: 500; white-space: nowrap; overflow: hidden; }
 .ir-panel .ir-logs .ir-group th { color: var(--ir-soft); font-size: 11px; padding-top: 8px; }
 .ir-panel .ir-logs td:nth-child(3) { font-weight: 600; }
 .ir-panel .ir-logs td:last-child, .ir-panel .ir-logs th:last-child { width: 13%; }

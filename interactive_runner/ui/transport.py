@@ -122,12 +122,10 @@ class Progress(View):
         left = self.left(rate)
         if runner.max_epochs: yield bar('epoch', runner.epoch, runner.max_epochs, self._part())
         yield bar('iteration', runner.iter, runner.max_iters)
-        if (mode := self.player.position.mode) != 'train': yield bar(dict(val='validation').get(mode, mode), *self._batches(mode))
+        mode = self.player.position.mode
+        if hasattr(runner, 'loop_length'): yield bar(f'{mode} batch', self.player.scope(f'before_{mode}_iter').done, runner.loop_length(mode))
         yield tag('div', tag('b', num(rate, 3) if rate else '–'), ' iterations/s', tag('b', clock_text(left) if left is not None else '–'), ' left', cls='ir-rate')
 
-    def _batches(self, mode):
-        loop = self.player.scope(f'before_{mode}')
-        return loop.done, getattr(getattr(loop, 'batches', None), 'length', None)
     def _part(self):
         runner = self.runner
         return runner.iter/runner.max_iters if runner.max_iters else runner.epoch/runner.max_epochs
@@ -200,7 +198,7 @@ CSS = '''
 .ir-panel .ir-dot.ir-paused { background: var(--ir-warn); }
 .ir-panel .ir-dot.ir-error { background: var(--ir-bad); }
 .ir-panel .ir-dot.ir-done { background: var(--ir-accent); }
-.ir-panel .ir-progress { display: grid; grid-template-columns: max-content minmax(60px, 1fr) minmax(110px, max-content); gap: 4px 10px; align-items: center; }
+.ir-panel .ir-progress { display: grid; grid-template-columns: 72px minmax(60px, 1fr) minmax(110px, max-content); gap: 4px 10px; align-items: center; }
 .ir-panel .ir-track { height: 6px; border-radius: 3px; background: var(--jp-layout-color3, #ddd); overflow: hidden; }
 .ir-panel .ir-track i { display: block; height: 100%; background: var(--ir-accent); }
 .ir-panel .ir-track.ir-open { visibility: hidden; }
