@@ -1,6 +1,6 @@
 """Microseconds that the runner adds to a bare PyTorch loop doing the same work, beside the budgets.
 
-All compared pieces of work take turns in one process, in blocks; what is shown is the median over blocks and, in brackets, the quartiles."""
+What is compared takes turns in one process, in blocks; shown are the median over blocks and, in brackets, the quartiles."""
 import argparse, asyncio, contextlib, json, os, platform, subprocess, sys, tempfile
 from itertools import cycle, islice
 from statistics import quantiles
@@ -93,11 +93,12 @@ def row(what, unit, values, budget=None):
 def added(rounds, folder):
     "What the runner adds to an iteration, and to one that logs"
     batches,(model,optimizer) = digits(BLOCK),net()
-    quiet,logged = ours(batches, NEVER, folder),ours(batches, EVERY, folder)
-    a,b,c = alternate([lambda: bare(model, optimizer, batches), quiet.train, logged.train], rounds)
+    rare,often = ours(batches, BLOCK, folder),ours(batches, EVERY, folder)
+    a,b,c = alternate([lambda: bare(model, optimizer, batches), rare.train, often.train], rounds)
+    events = [(r-q)/(BLOCK//EVERY - 1) for q,r in zip(b, c)]
     us = 1e6/BLOCK
-    return [row('added per non-logged iteration', 'us', [(q-p)*us for p,q in zip(a, b)], 12),
-            row('added per log event', 'us', [(r-q)*us*EVERY for q,r in zip(b, c)], 200),
+    return [row('added per non-logged iteration', 'us', [(q-p-e)*us for p,q,e in zip(a, b, events)], 12),
+            row('added per log event', 'us', [e*1e6 for e in events], 200),
             row(f'added per iteration, logging each {EVERY}', 'us', [(r-p)*us for p,r in zip(a, c)]),
             row('an iteration of the bare loop', 'us', [p*us for p in a])]
 
@@ -122,7 +123,7 @@ def spin():
 
 def flatness(n, folder):
     "Late against early costs of `n` iterations with a global window, with the speed of the machine taken out"
-    speed,quiet,logged = alternate([spin, idle(NEVER, folder).train, idle(EVERY, folder).train], n//1000, 1)
+    speed,quiet,logged = alternate([spin, idle(1000, folder).train, idle(EVERY, folder).train], n//1000, 1)
     tenth = max(len(speed)//10, 2)
     event = [c-b for b,c in zip(quiet, logged)]
     res = []
@@ -146,7 +147,7 @@ def busy(block, seconds=3e-3):
     one = min(alternate([lambda: torch.mm(loop.a, loop.a, out=loop.b)], 50)[0])
     loop.products = max(round(seconds/one), 1)
     optimizer = SimpleNamespace(param_groups=[dict(lr=.01)], step=None, zero_grad=None)
-    return begun(Runner(nn.Identity(), optimizer=optimizer, train_loop=loop, default_hooks=dict(logger=LoggerHook(NEVER))), loader)
+    return begun(Runner(nn.Identity(), optimizer=optimizer, train_loop=loop, default_hooks=dict(logger=LoggerHook(block))), loader)
 
 async def play_against_train(rounds, block=40):
     "How much longer than `train()` `play()` takes for the same passes, in percent"
@@ -189,12 +190,14 @@ def peers(passes, folder):
         except ImportError as e: yield dict(what=what, note=f'not installed ({e.name or e})')
         except Exception as e: yield dict(what=what, note=f'failed: {e!r:.100}')
 
+def number(v): return f'{v:.3g}' if abs(v) < 100 else f'{v:.0f}'
+
 def shown(r):
     "A row as the cells of a table"
     if 'note' in r: return r['what'],'',r['note'],''
-    num = lambda v: f"{v:.3g}" if abs(v) < 100 else f"{v:.0f}"
-    budget = '' if r['budget'] is None else f"<= {num(r['budget'])}"
-    return r['what'],budget,f"{num(r['measured'])} {r['unit']} [{num(r['low'])}, {num(r['high'])}]",{True: 'ok', False: 'OVER', None: ''}[r['ok']]
+    budget = '' if r['budget'] is None else f"<= {number(r['budget'])}"
+    measured = f"{number(r['measured'])} {r['unit']} [{number(r['low'])}, {number(r['high'])}]"
+    return r['what'],budget,measured,{True: 'ok', False: 'OVER', None: ''}[r['ok']]
 
 def table(title, rows):
     "Print `rows` in columns"

@@ -154,6 +154,7 @@ class HookRow:
     "A hook in its table: name, place, on or off, calls and seconds per stage"
     def __init__(self, table, hook, name, priority, enabled=True):
         self.table,self.name,self._priority,self.enabled = table,name,priority,enabled
+        self.asked = priority # by who registered it; a person may have moved it since
         self.stats = {} # stage -> [calls, seconds]
         self.seen,self.late = {},[] # brackets it had been given when switched off; those it has to be given when on
         self._fill(hook)
@@ -322,9 +323,9 @@ def register(self:HookTable,
     "Take `hook` into the table, or let it replace the one of the same name"
     name = name or type(hook).__name__
     if isinstance(hook, type): raise TypeError(f"{name} is a class; register an object of it: {hook.__name__}().")
-    if name in self: return self._replace(self[name], hook, priority)
-    asked = getattr(hook, 'priority', 'NORMAL') if priority is None else priority
-    row = HookRow(self, hook, name, get_priority(asked))
+    asked = get_priority(getattr(hook, 'priority', 'NORMAL') if priority is None else priority)
+    if name in self: return self._replace(self[name], hook, asked)
+    row = HookRow(self, hook, name, asked)
     row.late = row._missed()
     self.rows.append(row)
     self.place(row, row.priority)
@@ -332,13 +333,13 @@ def register(self:HookTable,
     return row
 
 @patch
-def _replace(self:HookTable, row, hook, priority=None):
+def _replace(self:HookTable, row, hook, asked):
     HookRow(self, hook, row.name, row.priority) # a signature that cannot be served is refused before anything changes
     def act():
         row._fill(hook)
         row.stats,row.seen = {},{}
         row.late = row._missed()
-        if priority is not None: row.priority = priority
+        if asked != row.asked: row.asked = row.priority = asked
         self._near_misses(row)
         self.changed()
     self.say(f"hook {row.name!r} is replaced, at its place ({priority_name(row.priority)}, {'on' if row.enabled else 'off'})")

@@ -172,8 +172,9 @@ HAND_OVER,TURNS = .03,16 # seconds of running between hand-overs; turns of the e
 
 class Handle:
     "A run that plays; can be awaited"
-    def __init__(self, player, task): self.player,self.task = player,task
+    def __init__(self, player, task=None): self.player,self.task = player,task # no task: nothing was left to play
     def __await__(self):
+        if self.task is None: return self.player.runner
         try: yield from asyncio.shield(self.task).__await__()
         except asyncio.CancelledError: self.player.pause(); raise
         if self.player.error is not None: raise self.player.error

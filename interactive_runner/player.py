@@ -14,14 +14,13 @@ from functools import wraps
 from itertools import count
 from math import inf
 from time import perf_counter
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from fastcore.basics import patch
 
 from .core import choices, closest
-from .hook import GIVEN, HookTable
-from .stage import closes, generators, mode_of, opens, stages_of
+from .hook import HookTable
+from .stage import closes, generators, mode_of, opens
 
 # %% ../nbs/12_player.ipynb #29b997d5
 class Commit(str):
@@ -405,4 +404,4 @@ def position(self:Player):
     frames = self.frames
     mode = next((m for m in ('test', 'val') if m in self.cursor.opened), getattr(self.loop, 'mode', 'train'))
     where = f"{frames[-1][0].co_name}, line {frames[-1][1]}" if frames else ''
-    return Position(mode, self.epoch, self.iter, name_of(self.cursor.line) if frames else 'None', getattr(self.next_hook, 'name', None), where)
+    return Position(mode, self.epoch, self.iter, name_of(self.cursor.line) if frames or self.error else 'None', getattr(self.next_hook, 'name', None), where)

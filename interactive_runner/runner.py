@@ -21,8 +21,8 @@ from .logger import get_logger
 from .logproc import LogProcessor
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from .metric import check_metrics
-from .model import ModelAdapter, device_of, to_device
-from .play import Player
+from . import model as models
+from .play import Handle, Player
 from .player import Loop
 from .stage import GENERIC, STAGES, stages_of
 from .visualizer import Visualizer
@@ -112,7 +112,7 @@ class Runner:
     ):
         train_parts(optimizer, max_epochs, max_iters)
         self.model,self.optimizer,self.work_dir = model,optimizer,work_dir
-        self.adapter,self._device = ModelAdapter(model, loss_fn),device_of(model)
+        self.adapter,self._device = models.ModelAdapter(model, loss_fn),models.device_of(model)
         self.experiment_name,self.timestamp = experiment_name or type(model).__name__,time.strftime('%Y%m%d_%H%M%S')
         self.message_hub = MessageHub(self.experiment_name)
         self._make_loops(train_dataloader, val_dataloader, test_dataloader, check_metrics(metrics), train_loop,
@@ -154,7 +154,7 @@ def _make_player(self:Runner, defaults, custom, seed):
 
 # %% ../nbs/41_runner.ipynb #e557c7b0
 @patch
-def to_device(self:Runner, batch): return to_device(batch, self._device)
+def to_device(self:Runner, batch): return models.to_device(batch, self._device)
 
 def _from(part, name):
     "A property that asks another part of the runner"
@@ -199,7 +199,7 @@ def _trainable(self:Runner):
     if hasattr(self.train_loop, 'check'): self.train_loop.check()
 
 @patch
-def _longer(self:Runner, epochs, iters):
+def _longer(self:Runner, epochs=None, iters=None):
     "Let the loop end `epochs` or `iters` after what is complete"
     for nm,more,now in (('max_epochs', epochs, self.epoch), ('max_iters', iters, self.iter)):
         if more is None: continue
@@ -224,8 +224,7 @@ def train(self:Runner,
 @patch
 def play(self:Runner, epochs:int=None, iters:int=None):
     "Like `train`, but return at once and run between the turns of the notebook; the handle can be awaited"
-    self._longer(epochs, iters)
-    return self.player.play()
+    return self.player.play() if self._longer(epochs, iters) else Handle(self.player)
 
 @patch
 def step(self:Runner,
@@ -233,14 +232,13 @@ def step(self:Runner,
     n:int=1, # how many
 ):
     "Run `n` units and pause; where the run stands then"
-    self._trainable()
-    return self.player.step(unit, n)
+    self.player.until(unit, n)
+    return self.player.step(unit, n) if self._longer() else self.position
 
 @patch
 def run_until(self:Runner, stage:str=None, iter:int=None, epoch:int=None, when=None):
     "Run until all that is given holds and pause before that line; where the run stands then"
-    self._trainable()
-    return self.player.run_until(stage, iter, epoch, when)
+    return self.player.run_until(stage, iter, epoch, when) if self._longer() else self.position
 
 # %% ../nbs/41_runner.ipynb #00d0ea1b
 for _nm in ('pause', 'stop', 'retry', 'skip', 'disable'):
@@ -251,16 +249,16 @@ for _nm in ('pause', 'stop', 'retry', 'skip', 'disable'):
 @patch
 def on(self:Runner,
     stage:str, # where to call the function
-    priority='NORMAL', # place in the order
+    priority=None, # place in the order, NORMAL if not given
     every:int=1, # call at every n-th epoch (in epoch stages) or iteration
     name:str=None, # how to call the hook; the function's name if not given
 ): # a decorator
     "Call a function at `stage`"
     known = [*self.hooks.known_stages, *GENERIC]
-    if stage not in known: raise ValueError(f"there is no stage {stage!r}.{closest(stage, known)} This run has: {choices(self.hooks.known_stages)}.")
+    if stage not in known:
+        raise ValueError(f"there is no stage {stage!r}.{closest(stage, known)} This run has: {choices(self.hooks.known_stages)}.")
     def join(fn):
-        hook = FunctionHook(fn, stage, every, priority)
-        self.hooks.register(hook, name or getattr(fn, '__name__', 'function'), priority)
+        self.hooks.register(FunctionHook(fn, stage, every), name or getattr(fn, '__name__', 'function'), priority)
         return fn
     return join
 

@@ -24,7 +24,8 @@ def data(n=52):
 def runner(make=net, **given):
     torch.manual_seed(0)
     model = make()
-    parts = dict(train_dataloader=DataLoader(data(), 12, shuffle=True, drop_last=True), val_dataloader=DataLoader(data(20), 8, shuffle=True),
+    train = DataLoader(data(), 12, shuffle=True, drop_last=True)
+    parts = dict(train_dataloader=train, val_dataloader=DataLoader(data(20), 8, shuffle=True),
                  loss_fn=F.cross_entropy, optimizer=torch.optim.Adam(model.parameters(), lr=.02), metrics={'accuracy': accuracy},
                  seed=7, log_level='ERROR')
     if 'max_iters' not in given and 'train_loop' not in given: parts['max_epochs'] = 3
@@ -207,7 +208,7 @@ def test_a_loop_of_ones_own_gets_stages_stepping_and_logs():
 
 
 BAD = {
-    'a loss_fn that gives no scalar': (dict(loss_fn=lambda pred, y: pred), TypeError, r'returned a tensor of shape \(12, 2\); it must return'),
+    'a loss_fn that gives no scalar': (dict(loss_fn=lambda pred, y: pred), TypeError, r'a tensor of shape \(12, 2\); it must return'),
     'a model without a loss': (dict(loss_fn=None), TypeError, 'Give the runner a loss_fn|takes .* positional'),
     'no optimizer': (dict(optimizer=None), RuntimeError, 'needs an optimizer='),
     'an optimizer by name': (dict(optimizer='Adam'), TypeError, 'Pass a torch optimizer object'),
@@ -236,7 +237,7 @@ CALLS = {
     'an unknown hook': (lambda r: r.hooks['LogerHook'], KeyError, "Did you mean 'LoggerHook'"),
     'an unknown stage': (lambda r: r.on('after_bakward'), ValueError, "Did you mean 'after_backward'"),
     'a place that is past': (lambda r: (r.step('iter', 2), r.run_until(iter=1)), ValueError, 'is past: the run stands at iter 2'),
-    'an impossible signature': (lambda r: r.on('after_train_iter')(lambda runner, gradient: 0), TypeError, "asks for gradient, which no stage gives"),
+    'an impossible signature': (lambda r: r.on('after_train_iter')(lambda runner, grad: 0), TypeError, 'asks for grad, which no stage gives'),
     'a test without data': (lambda r: r.test(), RuntimeError, 'needs a test_dataloader='),
     'iterations in a run by epochs': (lambda r: r.train(iters=3), ValueError, 'counted by epochs='),
 }
@@ -249,3 +250,27 @@ def test_a_call_that_cannot_work_is_refused_and_the_run_loses_nothing(what):
     with pytest.raises(error, match=text): call(run)
     run.train()
     same(run, STRAIGHT['epochs'])
+
+
+def test_a_finished_run_says_so_and_no_hook_is_called_again():
+    run,calls = runner(),[]
+    run.on('before_run')(lambda runner: calls.append('before_run'))
+    run.train()
+    run.step('line')
+    run.run_until(epoch=9)
+    asyncio.run(wait_for(run))
+    assert calls == ['before_run'] and run.status == 'done'
+
+
+async def wait_for(run): return await run.play()
+
+
+def test_running_the_cell_of_a_hook_again_keeps_the_place_that_a_person_gave_it():
+    run = runner()
+    for priority in (None, None, 20):
+        run.on('after_train_iter', priority=priority, name='mine')(lambda runner: None)
+        if priority is None: run.hooks['mine'].priority = 80
+    assert run.hooks['mine'].priority == 20
+    run.hooks['mine'].priority = 80
+    run.on('after_train_iter', priority=20, name='mine')(lambda runner: None)
+    assert run.hooks['mine'].priority == 80

@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.venv/bin:$PATH"
+export OMP_NUM_THREADS=1 # small tensors: threads that wait for each other cost more than they bring
 step() { printf '\n== %s\n' "$*"; }
 
 step 'in sync: notebooks, package, README'

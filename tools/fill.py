@@ -31,7 +31,8 @@ def fill(f):
     except BaseException:
         if shell.exc: sys.exit(shell.prettytb(f))
         raise
-    for o in (o for c in nb.cells for o in c.get('outputs', [])): o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None) # a dead model
+    for o in (o for c in nb.cells for o in c.get('outputs', [])):
+        o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None) # a model that is gone
     write_nb(nb, f)
     nbdev_clean.__wrapped__(str(f))
 

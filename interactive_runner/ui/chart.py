@@ -78,8 +78,9 @@ class Chart(View):
         kw = dict(x=[], y=[], scales=dict(x=xs, y=ys), colors=[COLOR])
         self.raw,self.mean = bq.Lines(**kw, stroke_width=1, opacities=[.45]),bq.Lines(**kw, stroke_width=2.5)
         self.axis = bq.Axis(scale=xs, label='iteration', label_offset='28px', num_ticks=6, grid_lines='none')
-        axes = [self.axis, bq.Axis(scale=ys, orientation='vertical', num_ticks=5)]
-        return bq.Figure(marks=[self.raw, self.mean], axes=axes, fig_margin=dict(top=8, bottom=38, left=52, right=16), padding_y=.05,
+        upright = bq.Axis(scale=ys, side='left', num_ticks=5)
+        upright.orientation = 'vertical' # a trait of its own before bqplot 0.13
+        return bq.Figure(marks=[self.raw, self.mean], axes=[self.axis, upright], fig_margin=dict(top=8, bottom=38, left=52, right=16), padding_y=.05,
                          display_toolbar=False, layout=Layout(width='100%', height='230px', min_width='200px'))
 
     def refresh(self):

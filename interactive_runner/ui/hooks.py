@@ -6,12 +6,15 @@
 __all__ = ['HEAD', 'CSS', 'priorities', 'Row', 'is_on', 'move', 'state_text', 'info_html', 'Hooks']
 
 # %% ../../nbs/84_ui.hooks.ipynb #75ddf192
+from functools import cache
+
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, VBox
 
 from ..hook import Priority, priority_name
 from .style import Html, View, button, choose, join, mark, num, put, tag
 
 # %% ../../nbs/84_ui.hooks.ipynb #286e100b
+@cache
 def priorities(own:int) -> tuple: # of text and number
     "The priorities to choose from, `own` among them"
     numbers = sorted({*range(0, 101, 5), *map(int, Priority), own})

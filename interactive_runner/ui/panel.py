@@ -100,10 +100,10 @@ def refresh(self:Panel,
     "Draw what has changed"
     player = self.player
     if player is None or not self._end.alive: return
-    seen = player.status,player.acks[-1] if player.acks else None,len(player.inbox)
-    news = seen != self._seen and not (self.transport.quiet and player.status == 'running')
-    if not (force or news or perf_counter() >= self.rate.due): return
-    self._seen,self.transport.quiet = seen,False
+    now,seen = perf_counter(),(player.status, player.acks[-1] if player.acks else None, len(player.inbox))
+    stepping = player.status == 'running' and now < self.transport.quiet
+    if not force and (stepping or seen == self._seen and now < self.rate.due): return
+    self._seen = seen
     self.rate.begin()
     for nm,view in self.views.items(): self._draw(nm, view)
     self.rate.end()

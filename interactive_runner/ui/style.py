@@ -20,22 +20,24 @@ class Html(str):
 
 def esc(o) -> str:
     "`o` as HTML: what is HTML already stays, all else is text"
+    if type(o) is Html: return o
     return o.__html__() if hasattr(o, '__html__') else Html(escape(str(o)))
 
 def join(parts, sep='') -> Html:
     "One piece of HTML out of many"
-    return Html(sep.join(map(esc, parts)))
+    return Html(sep.join([esc(o) for o in parts]))
 
 def tag(
     name:str, # such as 'div'
     *inner, # text, which is escaped, and HTML made by `tag`
-    cls:str='', # its CSS class
+    cls:str='', # its CSS class, a word of ours
     **attrs # its attributes: `_` stands for `-`
 ) -> Html:
     "An HTML element"
-    if cls: attrs['class'] = cls
-    text = ''.join(f' {k.replace("_", "-")}="{escape(str(v))}"' for k,v in attrs.items() if v is not None)
-    return Html(f'<{name}{text}>{join(inner)}</{name}>')
+    text = f' class="{cls}"' if cls else ''
+    for k,v in attrs.items():
+        if v is not None: text += f' {k.replace("_", "-")}="{escape(str(v))}"'
+    return Html(f"<{name}{text}>{''.join([esc(o) for o in inner])}</{name}>")
 
 # %% ../../nbs/80_ui.style.ipynb #56ce7752
 def num(

@@ -32,7 +32,7 @@ class Transport(View):
     "Play, pause, steps and stop; the status in words"
     def __init__(self, runner):
         super().__init__(runner)
-        self.quiet = False
+        self.quiet = 0.
         self.play = button('Play', 'play', press=self._toggle).add_class('ir-main')
         self.steps = {u: button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
         self.stop = button('Stop', 'stop', "End the run after this line, closing what is open", self._stop)
@@ -48,7 +48,7 @@ class Transport(View):
         if player.status == 'running': self.tell('pause', lambda: self.player._pause())
         else: self.tell('play', lambda: self.player.play(), between=True)
     def _step(self, unit):
-        self.quiet = True
+        self.quiet = perf_counter()+.1
         self.tell(f'step {unit}', lambda: self.player.play(self.player.until(unit), fine=unit == 'hook'), between=True)
     def _stop(self): self.tell('stop', lambda: self.player._stop())
 

@@ -17,7 +17,8 @@ train_set,val_set = random_split(data, [.8, .2], generator=torch.Generator().man
 def make(**kwargs):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(.2), nn.Linear(128, 10))
-    given = dict(train_dataloader=DataLoader(train_set, batch_size=32, shuffle=True), val_dataloader=DataLoader(val_set, batch_size=256), loss_fn=F.cross_entropy,
+    given = dict(train_dataloader=DataLoader(train_set, batch_size=32, shuffle=True),
+                 val_dataloader=DataLoader(val_set, batch_size=256), loss_fn=F.cross_entropy,
                  optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), metrics={'accuracy': accuracy}, max_epochs=200, seed=0)
     return Runner(model, **given | kwargs)
 

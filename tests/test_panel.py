@@ -1,0 +1,334 @@
+"The panel without a browser: buttons send commands, drawings tell the truth, and nothing is kept alive."
+import asyncio, gc, threading, weakref
+
+import pytest
+
+from interactive_runner.hub import MessageHub
+from interactive_runner.logproc import LogProcessor
+from interactive_runner.play import Player
+from interactive_runner.player import Loop, commits
+from interactive_runner.ui import panel as panels
+from interactive_runner.ui.chart import Trace
+from interactive_runner.ui.panel import Panel
+from interactive_runner.ui.style import esc, inside, tag
+
+evil = '<img src=x onerror=alert(1)>'
+
+class Toy(Loop):
+    max_iters = 40
+    def run(self):
+        while self.iter < self.max_iters: yield from self.run_iter()
+    def run_iter(self):
+        yield 'before_train_iter'
+        yield self.work
+        yield 'after_train_iter'
+        yield self.commit
+    def work(self): self.runner.message_hub.update_scalar('train/loss', 1/(self.iter+1))
+    @commits('iter')
+    def commit(self): self.iter += 1
+
+class Log:
+    def after_train_iter(self, runner): runner.log.append(('Log', runner.iter))
+class Timer:
+    def before_train_iter(self, runner): pass
+    def after_train_iter(self, runner): runner.log.append(('Timer', runner.iter))
+
+class Run:
+    "Stands in for a runner"
+    max_epochs = None
+    def __init__(self, *hooks):
+        self.log,self.said = [],[]
+        self.message_hub,self.log_processor = MessageHub('test'),LogProcessor(10)
+        self.player = Player(Toy(), hooks or (Log(), Timer()), runner=self, say=self.said.append)
+        self.player.loop.runner = self
+    epoch = property(lambda self: self.player.loop.epoch)
+    iter = property(lambda self: self.player.loop.iter)
+    max_iters = property(lambda self: self.player.loop.max_iters)
+
+@pytest.fixture(autouse=True)
+def tidy():
+    yield
+    panels.shown.clear()
+    gc.collect()
+
+@pytest.fixture
+def run(): return Run()
+
+def html(panel): return ' '.join(o.value for o in inside(panel.widget).values() if type(o).__name__ == 'HTML')
+
+async def until(run, *status):
+    for _ in range(10_000):
+        if run.player.status in status: return
+        await asyncio.sleep(0)
+    raise AssertionError(f"{run.player.status} instead of {status}")
+
+def test_play_and_pause_are_one_button(run):
+    async def go():
+        p = Panel(run)
+        p.transport.play.click()
+        assert run.player.status == 'running' and p.transport.play.description == 'Pause'
+        p.transport.play.click()
+        assert run.player.status == 'paused' and p.transport.play.description == 'Play'
+        p.transport.play.click()
+        await until(run, 'done')
+        assert p.transport.play.disabled and all(b.disabled for b in p.transport.steps.values()) and p.transport.stop.disabled
+    asyncio.run(go())
+
+@pytest.mark.parametrize('unit, before', [('line', 'before_run'), ('iter', 'before_run'), ('hook', 'before_run'), ('epoch', 'before_run')])
+def test_a_step_button_does_what_step_does(unit, before):
+    a,b = Run(),Run()
+    assert a.player.position.line == before
+    async def go():
+        p = Panel(a)
+        for _ in range(3):
+            p.transport.steps[unit].click()
+            await until(a, 'paused', 'done')
+    asyncio.run(go())
+    for _ in range(3):
+        if b.player.status != 'done': b.player.step(unit)
+    assert (a.player.position, a.log) == (b.player.position, b.log)
+
+def test_a_step_does_not_make_the_buttons_flicker(run):
+    async def go():
+        p,seen = Panel(run),[]
+        p.transport.stop.observe(seen.append, 'disabled')
+        for b in (p.transport.play, *p.transport.steps.values()): b.observe(seen.append, ['disabled', 'description'])
+        for _ in range(2):
+            p.transport.steps['line'].click()
+            await until(run, 'paused')
+        assert [(c['owner'].description, c['new']) for c in seen] == [('Stop', False)]
+    asyncio.run(go())
+
+def test_stop_closes_what_is_open(run):
+    async def go():
+        p = Panel(run)
+        run.player.run_until(stage='work')
+        p.transport.stop.click()
+        assert run.player.status == 'stopped' and run.log == [('Log', 0), ('Timer', 0)]
+        assert p.transport.stop.disabled and not p.transport.play.disabled
+    asyncio.run(go())
+
+def test_in_a_blocking_call_nothing_can_be_pressed(run):
+    p,seen = Panel(run),[]
+    def look():
+        p.refresh()
+        seen.append([b.disabled for b in (p.transport.play, p.transport.stop, *p.transport.steps.values())])
+        assert 'play()' in p.transport.state.value
+    class Look:
+        def after_train_iter(self, runner): look()
+    run.player.hooks.register(Look())
+    run.player.step('iter')
+    assert seen == [[True]*6]
+
+def test_a_callback_on_another_thread_only_queues(run):
+    p = Panel(run)
+    run.player.step('iter')
+    t = threading.Thread(target=lambda: setattr(p.hooks.rows['Log'].switch, 'value', False))
+    t.start()
+    t.join()
+    assert run.player.hooks['Log'].enabled and len(run.player.inbox) == 1
+    run.player.step('line')
+    assert not run.player.hooks['Log'].enabled
+
+def test_switching_a_hook_off_acts_on_the_one_about_to_run(run):
+    p = Panel(run)
+    run.player.run_until(stage='after_train_iter')
+    assert 'ir-next' in p.hooks.rows['Log'].widget._dom_classes
+    p.hooks.rows['Log'].switch.value = False
+    run.player.step('iter')
+    assert run.log == [('Timer', 0)] and 'ir-off' in p.hooks.rows['Log'].widget._dom_classes
+
+def test_a_hook_in_an_open_iteration_says_when_it_goes(run):
+    p = Panel(run)
+    run.player.run_until(stage='work')
+    row = p.hooks.rows['Timer']
+    row.switch.value = False
+    assert run.player.hooks['Timer'].enabled and not row.switch.value and 'off after train_iter' in row.info.value
+    row.switch.value = True
+    assert run.player.hooks['Timer'].waiting is None and 'off after' not in row.info.value
+
+def test_arrows_and_priorities_change_the_order(run):
+    p = Panel(run)
+    p.hooks.rows['Timer'].up.click()
+    assert [r.name for r in run.player.hooks.rows] == list(p.hooks.rows) == ['Timer', 'Log']
+    assert p.hooks.box.children[0] is p.hooks.rows['Timer'].widget and p.hooks.rows['Timer'].up.disabled
+    p.hooks.rows['Timer'].priority.value = 90
+    assert list(p.hooks.rows) == ['Log', 'Timer'] and run.player.hooks['Timer'].priority == 90
+
+def test_drawing_a_change_is_no_command(run):
+    p = Panel(run)
+    run.player.hooks['Log'].off()
+    run.player.hooks['Timer'].priority = 33
+    run.log_processor.window_size = 'global'
+    run.player.hooks.register(Log(), name='third')
+    p.refresh()
+    assert not run.player.acks and not p.hooks.rows['Log'].switch.value and p.hooks.rows['Timer'].priority.value == 33
+    assert p.logs.window.value == 'global' and 'third' in p.hooks.rows
+
+def test_rows_are_used_again(run):
+    p = Panel(run)
+    before = dict(p.hooks.rows)
+    run.player.hooks.register(Log(), name='new', priority=1)
+    run.player.hooks.remove('Log')
+    p.refresh()
+    assert list(p.hooks.rows) == ['new', 'Timer'] and p.hooks.rows['Timer'] is before['Timer']
+
+@pytest.mark.parametrize('text, window', [('25', 25), (' Epoch ', 'epoch'), ('global', 'global')])
+def test_the_window_is_that_of_the_log(run, text, window):
+    p = Panel(run)
+    p.logs.window.value = text
+    assert run.log_processor.window_size == window and p.logs.window.value == str(window)
+
+@pytest.mark.parametrize('text', ['0', '-3', '2.5', 'all', ''])
+def test_a_window_that_cannot_be_changes_nothing_and_says_so(run, text):
+    p = Panel(run)
+    p.logs.window.value = text
+    assert run.log_processor.window_size == 10 and p.logs.window.value == '10'
+    assert run.player.acks[-1].error is not None and 'ir-bad' in p.transport.said.value
+
+def test_whatever_is_shown_is_escaped():
+    class Evil:
+        def after_train_iter(self, runner): raise ValueError(evil)
+    run = Run(Log())
+    run.player.hooks.register(Evil(), name=evil)
+    run.message_hub.update_scalar(f'train/{evil}', 1.)
+    run.message_hub.update_scalar(f'{evil}/x', 1.)
+    p = Panel(run)
+    run.player.run_until(stage='after_train_iter')
+    run.player.hooks[evil].off().on()
+    with pytest.raises(ValueError): run.player.run()
+    run.player.tell(evil, lambda: 1/0)
+    p.refresh()
+    assert '<img' not in html(p) and html(p).count('&lt;img') > 5
+    assert not p.hooks.rows[evil].switch.description_allow_html
+
+def test_attributes_are_escaped_too():
+    assert tag('a', title='"><b>') == '<a title="&quot;&gt;&lt;b&gt;"></a>' and esc("'") == '&#x27;'
+
+@pytest.mark.parametrize('answer, log', [('retry', [0, 1, 2]), ('skip', [0, 2]), ('disable', [0])])
+def test_the_banner_answers_an_error_and_plays_on(answer, log):
+    failing = [1]
+    class Fails:
+        def after_train_iter(self, runner):
+            if runner.iter in failing: raise KeyError('late')
+            runner.log.append(runner.iter)
+    async def go():
+        run = Run(Fails())
+        run.player.loop.max_iters = 3
+        p = Panel(run)
+        assert p.banner.widget.layout.display == 'none'
+        await asyncio.wait([run.player.play().task])
+        assert run.player.status == 'error' and p.banner.widget.layout.display is None
+        assert 'KeyError' in p.banner.text.value and 'in hook Fails at after_train_iter' in p.banner.text.value and 'Traceback' in p.banner.text.value
+        if answer == 'retry': failing.clear()
+        getattr(p.banner, answer).click()
+        await until(run, 'done')
+        assert run.log == log and p.banner.widget.layout.display == 'none'
+    asyncio.run(go())
+
+def test_failed_work_cannot_be_disabled(run):
+    def work(): raise ValueError('bad batch')
+    run.player.loop.work = work
+    p = Panel(run)
+    with pytest.raises(ValueError): run.player.run()
+    assert p.banner.disable.layout.display == 'none' and p.banner.retry.layout.display is None
+
+def test_the_marker_stands_on_the_line_about_to_run(run):
+    p = Panel(run)
+    for _ in range(9):
+        run.player.step('line')
+        code,at = run.player.frames[-1]
+        part = p.loop.parts[code].value
+        assert part.count('ir-here') == 1 and f'ir-here" aria-current="step"><span class="ir-mark">▶</span><span class="ir-no">{at}<' in part
+        assert sum(o.value.count('ir-here') for o in p.loop.parts.values()) == 1
+
+def test_hooks_stand_beside_their_stage_and_are_ticked(run):
+    p = Panel(run)
+    run.player.run_until(stage='after_train_iter')
+    run.player.step('hook')
+    part = p.loop.parts[Toy.run_iter.__code__].value
+    assert 'ir-ran"><i>✓</i>Log' in part and 'ir-now"><i>▶</i>Timer' in part
+    run.player.step('iter')
+    run.player.hooks['Log'].off()
+    run.player.run_until(stage='after_train_iter')
+    part = p.loop.parts[Toy.run_iter.__code__].value
+    assert 'ir-gone"><i></i>Log' in part and 'ir-now"><i>▶</i>Timer' in part
+
+def test_a_panel_keeps_nothing_alive():
+    run = Run()
+    p = Panel(run)
+    p._repr_mimebundle_()
+    run.player.step('iter')
+    gone = weakref.ref(run)
+    del run
+    gc.collect()
+    assert gone() is None and p.widget.comm is None
+    p.refresh()
+    assert 'gone' in repr(p)
+
+def test_a_closed_panel_frees_its_run_and_stops_drawing(run):
+    p = Panel(run)
+    widgets = list(inside(p.widget).values())
+    p.close()
+    assert not run.player.watchers and all(o.comm is None for o in widgets)
+    run.player.step('iter')
+    assert run.iter == 1
+
+def test_a_closed_panel_can_be_shown_again(run):
+    p = Panel(run)
+    p.close()
+    p._repr_mimebundle_()
+    assert p.widget.comm is not None and len(run.player.watchers) == 1
+    run.player.step('iter')
+    assert '<b>1</b>' in p.transport.state.value
+
+def test_making_a_panel_twenty_times_leaves_one(run):
+    for _ in range(20): Panel(run)._repr_mimebundle_()
+    gc.collect()
+    run.player.notify()
+    assert len(run.player.watchers) == 1 and len(panels.shown) == 1
+
+def test_a_view_that_fails_costs_the_run_nothing(run):
+    p = Panel(run)
+    def fails(): raise RuntimeError('cannot draw')
+    p.logs.refresh = fails
+    run.player.run()
+    assert run.player.status == 'done' and sum('cannot draw' in o for o in run.said) == 1
+    assert 'cannot draw' in p.note.value and '<b>40</b>' in p.transport.state.value
+
+def test_drawing_nothing_new_sends_nothing(run):
+    p = Panel(run)
+    run.player.step('iter', 3)
+    sent = []
+    for o in inside(p.widget).values(): o.observe(lambda c: sent.append((type(c['owner']).__name__, c['name'])))
+    p.refresh()
+    assert not sent
+
+def test_the_panel_limits_its_own_time(run, monkeypatch):
+    now = [0.]
+    monkeypatch.setattr(panels, 'perf_counter', lambda: now[0])
+    p,drawn = Panel(run),[]
+    p.refresh()
+    def slow(): now[0] += .01; drawn.append(now[0])
+    p.logs.refresh = slow
+    run.player.status = 'running'
+    p.refresh(force=False)
+    drawn.clear()
+    while now[0] < 20: now[0] += .03; p.refresh(force=False)
+    assert .02 < .01*len(drawn)/20 <= .03
+
+def test_the_curve_is_thin_and_right():
+    import numpy as np
+    from interactive_runner.history import HistoryBuffer
+    rng,buf = np.random.default_rng(0),HistoryBuffer(max_length=700)
+    traces = {w: Trace(100) for w in (1, 10, None)}
+    values = rng.normal(size=5000)
+    for i,v in enumerate(values, 1):
+        buf.update(float(v))
+        if rng.random() < .05:
+            for w,t in traces.items(): t.update(buf, w)
+    for w,t in traces.items():
+        assert len(t.x) <= 100 and (t.x % t.step == 0).all()
+        for x,raw,mean in list(zip(t.x.astype(int), t.raw, t.mean))[-5:]:
+            assert raw == values[x-1]
+            assert abs(mean - values[max(0, x-w) if w else 0:x].mean()) < 1e-9
