@@ -18,12 +18,15 @@ class Batches:
         if not isinstance(loader, Iterable): raise TypeError(f"a loader must be iterable, got {loader!r} ({type(loader).__name__}).")
         self.loader,self._it,self._held,self._ahead,self.taken = loader,None,self.none,self.none,0
         self.seen = None # length of the last complete pass, known even for a stream
+        self._length = self.none # of this pass: asking a DataLoader takes longer than all else here
 
     @property
     def length(self):
         "Batches in a pass, None if the loader does not know"
-        try: return len(self.loader)
-        except (TypeError, NotImplementedError): return None
+        if self._length is self.none:
+            try: self._length = len(self.loader)
+            except (TypeError, NotImplementedError): self._length = None
+        return self._length
 
     def take(self):
         "The batch of this iteration: the held one, or the next of the pass"
@@ -46,7 +49,7 @@ class Batches:
         if self._it is None: return False
         return self.taken >= n if n is not None else self._ahead is self.none
 
-    def _begin(self): self._it,self.taken,self._ahead = iter(self.loader),0,self.none
+    def _begin(self): self._length,self._it,self.taken,self._ahead = self.none,iter(self.loader),0,self.none
     def _next(self): return next(self._it, self.none)
     def rewind(self):
         "The pass is over: the next batch begins another"

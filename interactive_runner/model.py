@@ -83,7 +83,7 @@ def to_device(
     device, # where they go
 ):
     "`batch` with its tensors on `device`"
-    if isinstance(batch, torch.Tensor): return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if isinstance(batch, torch.Tensor): return batch.to(device, non_blocking=True)
     if isinstance(batch, Mapping): return type(batch)({k: to_device(v, device) for k,v in batch.items()})
     if isinstance(batch, tuple) and hasattr(batch, '_fields'): return type(batch)(*(to_device(o, device) for o in batch))
     return type(batch)(to_device(o, device) for o in batch) if isinstance(batch, (list, tuple)) else batch

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from fastcore.basics import patch
 
 from .core import choices, closest
-from .hook import GIVEN
+from .hook import GIVEN, Call
 from .player import Player, name_of
 from .stage import closes, code_lines, generators
 
@@ -161,9 +161,9 @@ def call_hook(self:Player,
     "Run the hooks at `stage` here and now"
     scope = self.scope(stage)
     scope = SimpleNamespace(**{nm: getattr(scope, nm, None) for nm in GIVEN} | given)
-    for row,call,stat in self.hooks.at(stage):
+    for row,fn,get,stat in self.hooks.at(stage):
         start = perf_counter()
-        try: call(self.runner, scope)
+        try: Call(fn, get)(self.runner, scope)
         except BaseException as e: self._blame(e, row, stage); raise
         stat[0] += 1; stat[1] += perf_counter()-start
 

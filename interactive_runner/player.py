@@ -161,11 +161,12 @@ def _hooks_at(self:Player, stage, todo, one):
     while True:
         version,done,row = hooks.version,tuple(ran),None
         try:
-            for row,call,stat in todo:
+            start = perf_counter()
+            for row,fn,get,stat in todo:
                 if done and row.name in done: continue
-                start = perf_counter()
-                call(runner, scope)
-                stat[1] += perf_counter()-start
+                if get is None: fn(runner)
+                else: fn(runner, *get(scope))
+                stat[1] -= start-(start := perf_counter())
                 stat[0] += 1
                 ran.append(row.name)
                 if one or hooks.version != version: break

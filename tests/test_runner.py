@@ -1,7 +1,9 @@
 "The runner: exactness of any schedule, both loop kinds, data of unknown length, logs, and bad input"
 import asyncio
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -50,7 +52,20 @@ STRAIGHT = {}
 for kind,given_ in KINDS.items():
     STRAIGHT[kind] = runner(**given_)
     STRAIGHT[kind].train()
-moves = st.lists(st.tuples(st.sampled_from(['hook', 'line', 'iter', 'epoch', 'play', 'lose', 'val']), st.integers(1, 12)), max_size=12)
+moves = st.lists(st.tuples(st.sampled_from(['hook', 'line', 'iter', 'epoch', 'play', 'lose', 'val', 'cell']), st.integers(1, 12)), max_size=12)
+
+
+def mischief(run, n):
+    "What a cell may do to a paused run without meaning it"
+    torch.rand(n), random.random(), np.random.seed(n), run.model.eval(), next(iter(run.train_dataloader))
+    torch.set_grad_enabled(False)
+    with torch.no_grad(): run.model(torch.zeros(2, 4))
+
+
+@pytest.fixture(autouse=True)
+def gradients_on():
+    yield
+    torch.set_grad_enabled(True)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -65,6 +80,7 @@ def test_any_schedule_of_steps_and_pauses_gives_the_weights_of_an_uninterrupted_
                 for _ in range(n): await asyncio.sleep(0)
                 run.pause()
             elif what == 'lose' and not run.player.cursor.ran: run.player.gen = None
+            elif what == 'cell': mischief(run, n)
             elif what == 'val' and run.player.gen is not None: run.val()
             elif what in ('hook', 'line', 'iter', 'epoch'): run.step(what, n)
         if run.status != 'done': await run.play()

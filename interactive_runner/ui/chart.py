@@ -8,6 +8,7 @@ __all__ = ['COLOR', 'CSS', 'Trace', 'pick', 'Chart', 'legend_html']
 # %% ../../nbs/83_ui.chart.ipynb #fb61b4c2
 import bqplot as bq
 import numpy as np
+from fastcore.basics import patch
 from ipywidgets import HTML, Dropdown, HBox, Layout, VBox
 
 from .style import Html, View, choose, join, put, tag
@@ -59,19 +60,24 @@ COLOR = 'var(--ir-accent)'
 
 def pick(keys) -> str:
     "The key that one most likely wants to see"
-    return next((k for want in ('train/loss', 'loss') for k in keys if k == want or want == 'loss' and 'loss' in k), next(iter(keys), None))
+    return min(keys, key=lambda k: (k != 'train/loss', 'loss' not in k), default=None)
 
 class Chart(View):
     "A live curve of one scalar"
     def __init__(self, runner):
         super().__init__(runner)
-        self.trace,self.drawn = Trace(),None
+        self.trace,self.drawn,self.picked,self.mine = Trace(),None,None,False
         self.metric = Dropdown(options=(), tooltip='Number to draw').add_class('ir-metric')
-        self.metric.observe(lambda change: change['new'] and self.later(self.refresh), 'value')
+        self.metric.observe(self._chosen, 'value')
         self.legend,self.figure = HTML(),self._figure()
         head = HBox([HTML(tag('span', 'Curve', cls='ir-title')), self.metric, self.legend]).add_class('ir-head')
         self.widget = VBox([head, self.figure]).add_class('ir-chart')
         self.refresh()
+
+    def _chosen(self, change):
+        if change['new'] in (None, self.picked): return
+        self.mine = True # a person has chosen
+        self.later(self.refresh)
 
     def _figure(self):
         xs,ys = bq.LinearScale(),bq.LinearScale()
@@ -80,35 +86,39 @@ class Chart(View):
         self.axis = bq.Axis(scale=xs, label='iteration', label_offset='28px', num_ticks=6, grid_lines='none')
         upright = bq.Axis(scale=ys, side='left', num_ticks=5)
         upright.orientation = 'vertical' # a trait of its own before bqplot 0.13
-        return bq.Figure(marks=[self.raw, self.mean], axes=[self.axis, upright], fig_margin=dict(top=8, bottom=38, left=52, right=16), padding_y=.05,
-                         display_toolbar=False, layout=Layout(width='100%', height='230px', min_width='200px'))
+        size,margin = Layout(width='100%', height='230px', min_width='200px'),dict(top=8, bottom=38, left=52, right=16)
+        looks = dict(display_toolbar=False, padding_y=.05, fig_margin=margin, layout=size)
+        return bq.Figure(marks=[self.raw, self.mean], axes=[self.axis, upright], **looks)
 
     def refresh(self):
         "Draw what is new"
         runner = self.runner
         if runner is None: return
         keys = tuple(runner.message_hub.log_scalars)
-        choose(self.metric, keys, self.metric.value or pick(keys))
-        key = self.metric.value
+        key = self.picked = self.metric.value if self.mine else pick(keys)
+        choose(self.metric, keys, key)
         put(self.figure.layout, visibility=None if key in runner.message_hub.log_scalars else 'hidden')
         if key in runner.message_hub.log_scalars: self._draw(runner, key)
 
-    def _span(self, runner, key):
-        "How the mean is taken: number of values, or values in an epoch"
-        window = getattr(getattr(runner, 'log_processor', None), 'window_size', 10)
-        train,fresh = key.startswith('train/'),runner.message_hub.epoch_len(key)
-        if window == 'epoch': return dict(per=runner.loop_length('train') if train and hasattr(runner, 'loop_length') else fresh)
-        if not train and fresh and window != 'global': window = min(window, fresh)
-        return dict(window=window if isinstance(window, int) else None)
+# %% ../../nbs/83_ui.chart.ipynb #79362c02
+@patch
+def _span(self:Chart, runner, key):
+    "How the mean is taken: number of values, or values in an epoch"
+    window = getattr(getattr(runner, 'log_processor', None), 'window_size', 10)
+    train,fresh = key.startswith('train/'),runner.message_hub.epoch_len(key)
+    if window == 'epoch': return dict(per=runner.loop_length('train') if train and hasattr(runner, 'loop_length') else fresh)
+    if not train and fresh and window != 'global': window = min(window, fresh)
+    return dict(window=window if isinstance(window, int) else None)
 
-    def _draw(self, runner, key):
-        buf,span = runner.message_hub.log_scalars[key],self._span(runner, key)
-        if not self.trace.update(buf, **span) and self.drawn == (key, span): return
-        self.drawn,t = (key, span),self.trace
-        put(self.axis, label='iteration' if key.startswith('train/') and abs(buf.total-runner.iter) < 2 else 'value')
-        put(self.legend, value=legend_html(span))
-        for line,y in ((self.raw, t.raw), (self.mean, t.mean)):
-            with line.hold_sync(): line.x,line.y = t.x,np.where(np.isfinite(y), y, np.nan)
+@patch
+def _draw(self:Chart, runner, key):
+    buf,span = runner.message_hub.log_scalars[key],self._span(runner, key)
+    if not self.trace.update(buf, **span) and self.drawn == (key, span): return
+    self.drawn,t = (key, span),self.trace
+    put(self.axis, label='iteration' if key.startswith('train/') and abs(buf.total-runner.iter) < 2 else 'value')
+    put(self.legend, value=legend_html(span))
+    for line,y in ((self.raw, t.raw), (self.mean, t.mean)):
+        with line.hold_sync(): line.x,line.y = t.x,np.where(np.isfinite(y), y, np.nan)
 
 def legend_html(span) -> Html:
     "What the two lines are"
@@ -119,10 +129,13 @@ def legend_html(span) -> Html:
 CSS = '''
 .ir-panel .ir-head .ir-metric { width: 150px; }
 .ir-panel .ir-key { color: var(--ir-soft); font-size: 12px; margin-left: 10px; white-space: nowrap; }
-.ir-panel .ir-key i { display: inline-block; width: 16px; height: 0; vertical-align: middle; margin-right: 5px; border-top: solid var(--ir-accent); }
+.ir-panel .ir-key i { display: inline-block; width: 16px; height: 0; vertical-align: middle; margin-right: 5px;
+  border-top: solid var(--ir-accent); }
 .ir-panel .ir-key .ir-thin { border-width: 1px 0 0; opacity: .6; }
 .ir-panel .ir-key .ir-bold { border-width: 3px 0 0; }
-.ir-panel .bqplot { --bq-content-font-color: var(--jp-ui-font-color1); --bq-plotarea-background-fill: transparent; --bq-background: transparent;
-  --bq-grid-color: var(--ir-line); --bq-axis-border-color: var(--ir-line); --bq-axis-tick-text-fill: var(--ir-soft); --bq-axislabel-fill: var(--ir-soft);
+.ir-panel .bqplot { --bq-content-font-color: var(--jp-ui-font-color1); --bq-plotarea-background-fill: transparent;
+  --bq-background: transparent;
+  --bq-grid-color: var(--ir-line); --bq-axis-border-color: var(--ir-line); --bq-axis-tick-text-fill: var(--ir-soft);
+    --bq-axislabel-fill: var(--ir-soft);
   --bq-font: 11px var(--jp-ui-font-family); --bq-axislabel-font: 11px var(--jp-ui-font-family); }
 '''

@@ -10,7 +10,7 @@ from ipywidgets import HTML, Combobox, Dropdown, HBox, VBox
 
 from ..history import HistoryBuffer
 from ..logproc import statistic, takes_window
-from .style import View, join, num, put, tag
+from .style import View, num, put, tag
 
 # %% ../../nbs/82_ui.logs.ipynb #ed899717
 def windowed(
@@ -75,7 +75,8 @@ def row_html(hub, key, name, method, window):
     "A row of the table"
     buf = hub.log_scalars[key]
     cells = [buf.current(), windowed(hub, key, method, window), buf.min(), buf.max()] if len(buf) else [None]*4
-    return tag('tr', tag('th', name, scope='row'), *(tag('td', num(o), cls='ir-num') for o in cells), tag('td', num(buf.total), cls='ir-num ir-soft'))
+    cells = [tag('td', num(o), cls='ir-num') for o in cells]
+    return tag('tr', tag('th', name, scope='row'), *cells, tag('td', num(buf.total), cls='ir-num ir-soft'))
 
 def logs_html(hub, method, window):
     "The whole table"
@@ -95,9 +96,11 @@ CSS = '''
 .ir-panel .ir-head .ir-title { margin-right: 6px; }
 .ir-panel .ir-logs table { width: 100%; border-collapse: collapse; font-size: 12px; table-layout: fixed; margin: 0; border: none; }
 .ir-panel .ir-logs tr, .ir-panel .ir-logs tbody tr:nth-child(odd), .ir-panel .ir-logs tbody tr:hover { background: none; }
-.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 3px; border: none; border-bottom: 1px solid var(--ir-line); max-width: none; overflow: visible; }
+.ir-panel .ir-logs th, .ir-panel .ir-logs td { padding: 2px 3px; border: none; border-bottom: 1px solid var(--ir-line);
+  max-width: none; overflow: visible; }
 .ir-panel .ir-logs thead th { text-align: right; font-weight: 500; color: var(--ir-soft); }
-.ir-panel .ir-logs th:first-child { text-align: left; width: 22%; text-overflow: ellipsis; font-weight: 500; white-space: nowrap; overflow: hidden; }
+.ir-panel .ir-logs th:first-child { text-align: left; width: 22%; text-overflow: ellipsis; font-weight: 500; white-space: nowrap;
+  overflow: hidden; }
 .ir-panel .ir-logs .ir-group th { color: var(--ir-soft); font-size: 11px; padding-top: 8px; }
 .ir-panel .ir-logs td:nth-child(3) { font-weight: 600; }
 .ir-panel .ir-logs td:last-child, .ir-panel .ir-logs th:last-child { width: 13%; }

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from ipywidgets import HTML, HBox, VBox
 
 from . import chart, hooks, logs, loop, style, transport
-from .style import View, close, join, put, sheet, tag
+from .style import join, put, sheet, tag
 
 # %% ../../nbs/86_ui.panel.ipynb #1d393240
 EVERY,SHARE = .15,.03 # seconds between drawings while running; the most of the time that drawing may take
@@ -48,7 +48,7 @@ def after_cells(panel):
     if shell is None: return
     panel = ref(panel)
     def done(*args):
-        if (o := panel()) is not None and o.player is not None: o.refresh(force=False)
+        if (o := panel()) is not None and o.player is not None: o.refresh(force=o.player.status != 'running')
         else: shell.events.unregister('post_run_cell', done)
     shell.events.register('post_run_cell', done)
 
@@ -57,7 +57,8 @@ CSS = style.CSS+transport.CSS+logs.CSS+chart.CSS+hooks.CSS+loop.CSS+'''
 .ir-panel { padding: 2px; gap: 12px; }
 .ir-panel .ir-grid { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 9fr); gap: 12px 24px; align-items: start; }
 .ir-panel .ir-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px 24px; align-items: start; }
-@container (min-width: 1500px) { .ir-panel .ir-side { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .ir-panel .ir-side .ir-hooks { grid-column: 1 / 3; }
+@container (min-width: 1500px) { .ir-panel .ir-side { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
+  } .ir-panel .ir-side .ir-hooks { grid-column: 1 / 3; }
   .ir-panel .ir-grid { grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); } }
 @container (max-width: 900px) { .ir-panel .ir-grid { grid-template-columns: minmax(0, 1fr); } }
 '''
@@ -65,6 +66,7 @@ LONG = 24 # lines of a loop, beside which there is room for the hooks
 
 class Panel:
     "Shows a run, and passes on what is pressed"
+    _told = False # whether it is told when a cell has run
     def __init__(self, runner):
         self._runner,self.rate,self.faults,self._seen = ref(runner),Rate(),{},None
         self.transport,self.progress,self.banner = (o(runner) for o in (transport.Transport, transport.Progress, transport.Banner))
@@ -73,10 +75,11 @@ class Panel:
         self.widget = self._layout()
         self._watch = watcher(self)
         self.player.watchers.append(self._watch)
-        self._end = finalize(self, close, self.widget)
+        self._end = finalize(self, style.close, self.widget)
         self._end.atexit = False
         finalize(runner, lambda panel: panel() and panel().close(), ref(self)).atexit = False
-        after_cells(self)
+        if not self._told: after_cells(self)
+        self._told = True
 
     @property
     def player(self): return getattr(self._runner(), 'player', None)
@@ -88,7 +91,8 @@ class Panel:
         beside = [self.hooks.widget] if self.loop.height > LONG else []
         side = VBox([self.logs.widget, self.chart.widget, *beside]).add_class('ir-side')
         middle = HBox([self.loop.widget, side]).add_class('ir-grid')
-        return VBox([sheet(CSS), self.banner.widget, top, middle, *([] if beside else [self.hooks.widget]), self.note]).add_class('ir-panel')
+        below = [] if beside else [self.hooks.widget]
+        return VBox([sheet(CSS), self.banner.widget, top, middle, *below, self.note]).add_class('ir-panel')
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 
@@ -100,7 +104,8 @@ def refresh(self:Panel,
     "Draw what has changed"
     player = self.player
     if player is None or not self._end.alive: return
-    now,seen = perf_counter(),(player.status, player.acks[-1] if player.acks else None, len(player.inbox))
+    now,last = perf_counter(),player.acks[-1] if player.acks else None
+    seen = player.status,last,getattr(last, 'position', None),len(player.inbox)
     stepping = player.status == 'running' and now < self.transport.quiet
     if not force and (stepping or seen == self._seen and now < self.rate.due): return
     self._seen = seen

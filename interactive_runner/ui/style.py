@@ -138,27 +138,35 @@ class View:
 
 # %% ../../nbs/80_ui.style.ipynb #1963c0c8
 CSS = '''
-.ir-panel { container-type: inline-size; width: 100%; box-sizing: border-box; overflow: hidden; font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
-  color: var(--jp-ui-font-color1, #222); --ir-line: var(--jp-border-color2, #ddd); --ir-soft: var(--jp-ui-font-color2, #666); --ir-faint: var(--jp-layout-color2, #f2f2f2);
-  --ir-accent: var(--jp-brand-color1, #1976d2); --ir-good: var(--jp-success-color1, #388e3c); --ir-bad: var(--jp-error-color1, #d32f2f); --ir-warn: var(--jp-warn-color1, #e69100);
+.ir-panel { container-type: inline-size; width: 100%; box-sizing: border-box; overflow: hidden;
+  font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif);
+  color: var(--jp-ui-font-color1, #222); --ir-line: var(--jp-border-color2, #ddd); --ir-soft: var(--jp-ui-font-color2, #666);
+    --ir-faint: var(--jp-layout-color2, #f2f2f2);
+  --ir-accent: var(--jp-brand-color1, #1976d2); --ir-good: var(--jp-success-color1, #388e3c);
+    --ir-bad: var(--jp-error-color1, #d32f2f); --ir-warn: var(--jp-warn-color1, #e69100);
   --ir-mono: var(--jp-code-font-family, monospace); }
 .ir-panel.widget-box, .ir-panel .widget-box { overflow: visible; margin: 0; }
-.ir-panel .widget-html, .ir-panel .widget-html-content { margin: 0; height: auto; line-height: inherit; font-size: inherit; color: inherit; width: auto; }
+.ir-panel .widget-html, .ir-panel .widget-html-content { margin: 0; height: auto; line-height: inherit; font-size: inherit;
+  color: inherit; width: auto; }
 .ir-panel .widget-html-content { overflow: visible; }
 .ir-panel .ir-soft { color: var(--ir-soft); }
 .ir-panel .ir-bad { color: var(--ir-bad); }
 .ir-panel .ir-num { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 .ir-panel code, .ir-panel .ir-code { font-family: var(--ir-mono); font-size: 12px; background: none; padding: 0; color: inherit; }
 .ir-panel .ir-title { font-weight: 600; font-size: 12px; letter-spacing: .02em; color: var(--ir-soft); }
-.ir-panel .ir-button { width: auto; height: 28px; line-height: 26px; margin: 0; padding: 0 10px; border: 1px solid var(--ir-line); border-radius: 4px; box-shadow: none;
+.ir-panel .ir-button { width: auto; height: 28px; line-height: 26px; margin: 0; padding: 0 10px; border: 1px solid var(--ir-line);
+  border-radius: 4px; box-shadow: none;
   background: var(--jp-layout-color1, #fff); color: inherit; font-size: 12px; transition: opacity .12s .08s; }
 .ir-panel .ir-button:hover:enabled, .ir-panel .ir-button:focus:enabled { background: var(--ir-faint); box-shadow: none; }
 .ir-panel .ir-button:focus-visible { outline: 2px solid var(--ir-accent); outline-offset: 1px; }
 .ir-panel .ir-button:disabled { opacity: .4; }
 .ir-panel .ir-button i { margin-right: 5px; font-size: 11px; }
-.ir-panel .ir-main { background: var(--ir-accent); border-color: var(--ir-accent); color: var(--jp-ui-inverse-font-color1, #fff); min-width: 84px; }
-.ir-panel .ir-main:hover:enabled, .ir-panel .ir-main:focus:enabled { background: var(--ir-accent); filter: brightness(1.1); color: var(--jp-ui-inverse-font-color1, #fff); }
-.ir-panel select, .ir-panel input[type=text], .ir-panel input[type=number] { font-size: 12px; height: 26px; border-radius: 4px; border: 1px solid var(--ir-line);
+.ir-panel .ir-main { background: var(--ir-accent); border-color: var(--ir-accent); color: var(--jp-ui-inverse-font-color1, #fff);
+  min-width: 84px; }
+.ir-panel .ir-main:hover:enabled, .ir-panel .ir-main:focus:enabled { background: var(--ir-accent); filter: brightness(1.1);
+  color: var(--jp-ui-inverse-font-color1, #fff); }
+.ir-panel select, .ir-panel input[type=text], .ir-panel input[type=number] { font-size: 12px; height: 26px; border-radius: 4px;
+  border: 1px solid var(--ir-line);
   background-color: var(--jp-layout-color1, #fff); color: inherit; }
 .ir-panel .widget-dropdown, .ir-panel .widget-combobox, .ir-panel .widget-text { margin: 0; height: 26px; }
 .ir-panel .widget-label { font-size: 12px; color: var(--ir-soft); }

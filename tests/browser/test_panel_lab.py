@@ -1,0 +1,129 @@
+"The panel in a real JupyterLab: pressed by mouse and keyboard, read by eye, reloaded."
+import re, time
+
+import pytest
+
+setup = '''
+import time, torch
+from torch import nn
+from interactive_runner.all import Runner, accuracy
+torch.manual_seed(0)
+X = torch.randn(640, 8)
+data = torch.utils.data.TensorDataset(X, (X[:, 0] > 0).long())
+dl,vl = torch.utils.data.DataLoader(data, batch_size=32), torch.utils.data.DataLoader(data, batch_size=64)
+model = nn.Linear(8, 2)
+class Slow:
+    def after_train_iter(self, runner): time.sleep(.005)
+class Talk:
+    def before_train_epoch(self, runner): print('epoch', runner.epoch, 'begins')
+sgd,loss = torch.optim.SGD(model.parameters(), .1), nn.CrossEntropyLoss()
+runner = Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy),
+                max_epochs=300, custom_hooks=[Slow(), Talk()], log_level='ERROR')
+runner.hooks.register(Slow(), name='<img src=x onerror=window.hacked=1>').off()
+runner.message_hub.update_scalar('train/<img src=x onerror=window.hacked=1>', 1.)'''
+
+@pytest.fixture
+def nb(lab, request):
+    name = re.sub(r'\W', '_', request.node.name)
+    nb = lab.open(lab.write_notebook(f'panel_{name}.ipynb', [setup, 'runner']), theme=getattr(request, 'param', 'light'))
+    nb.run(0)
+    nb.run(1)
+    nb.wait_output(1, 'ready')
+    yield nb
+    assert not nb.errors and nb.page.evaluate('window.hacked') is None
+
+def press(nb, name): nb.cell(1).get_by_role('button', name=name).first.click()
+def ask(nb, code): return nb.output(nb.add_and_run(f'print({code})'))
+
+@pytest.mark.parametrize('nb', ['light', 'dark'], indirect=True)
+def test_play_pause_and_steps_by_mouse(nb, request):
+    press(nb, 'Play')
+    nb.wait_output(1, 'running')
+    nb.wait_output(1, '2 / 300')
+    assert ask(nb, 'runner.status') == 'running'
+    theme = request.node.callspec.params['nb']
+    nb.cell(1).scroll_into_view_if_needed()
+    nb.screenshot(f'panel_running_{theme}', 1)
+    press(nb, 'Pause')
+    nb.wait_output(1, 'paused')
+    n = int(ask(nb, 'runner.iter'))
+    press(nb, 'Iteration')
+    nb.wait_output(1, f'iteration {n+1}')
+    assert ask(nb, 'runner.iter') == str(n+1)
+    nb.add_and_run("_ = runner.run_until(stage='after_train_iter')")
+    nb.wait_output(1, 'before after_train_iter')
+    press(nb, 'Hook')
+    nb.wait_output(1, 'hook IterTimerHook')
+    nb.screenshot(f'panel_paused_{theme}', 1)
+
+def test_names_are_text(nb): assert nb.output(1).count('<img src=x onerror') >= 2
+
+def test_what_hooks_print_appears_below_the_panel(nb):
+    press(nb, 'Play')
+    nb.wait_output(1, 'epoch 1 begins')
+    press(nb, 'Pause')
+    nb.wait_output(1, 'paused')
+
+def test_switch_priority_and_window_by_keyboard(nb):
+    nb.cell(1).get_by_label('Slow', exact=True).focus()
+    nb.page.keyboard.press('Space')
+    nb.wait_output(1, 'off Slow')
+    assert ask(nb, "runner.hooks['Slow'].enabled") == 'False'
+    box = nb.cell(1).locator('.ir-window input')
+    box.fill('epoch')
+    box.press('Enter')
+    nb.wait_output(1, 'window epoch')
+    assert ask(nb, 'runner.log_processor.window_size') == 'epoch'
+    nb.cell(1).locator('.ir-row', has_text='Talk').locator('select').select_option('30 HIGH')
+    nb.wait_output(1, 'priority 30 for Talk')
+    assert ask(nb, "runner.hooks['Talk'].priority") == '30'
+
+def test_an_error_is_shown_and_answered(nb):
+    nb.add_and_run("@runner.on('after_backward')\ndef broken(runner): return undefined_name")
+    press(nb, 'Play')
+    nb.wait_output(1, "name 'undefined_name' is not defined")
+    nb.cell(1).get_by_text('traceback', exact=True).first.click()
+    nb.wait_output(1, 'Traceback (most recent call last)')
+    nb.screenshot('panel_error', 1)
+    press(nb, 'Disable broken')
+    nb.wait_output(1, 'running')
+    press(nb, 'Stop')
+    nb.wait_output(1, 'stopped')
+    assert not nb.cell(1).get_by_text('undefined_name').first.is_visible()
+
+def test_a_blocking_call_makes_the_buttons_grey_and_other_cells_redraw(nb):
+    i = nb.add_and_run('runner.train(epochs=20)', wait=False)
+    nb.wait_output(1, 'train() keeps the kernel busy')
+    assert nb.cell(1).get_by_role('button', name='Play').first.is_disabled()
+    nb.page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    nb.wait_done(i, fails=True)
+    nb.wait_output(1, 'paused')
+    nb.add_and_run("_ = runner.hooks['Slow'].off()")
+    nb.wait_output(1, 'paused')
+    assert 'ir-off' in nb.cell(1).locator('.ir-row', has_text='Slow').first.get_attribute('class')
+
+def test_a_reload_shows_the_live_panel(nb):
+    press(nb, 'Play')
+    nb.wait_output(1, 'running')
+    nb.save()
+    nb.reload()
+    nb.wait_output(1, 'running')
+    n = nb.output(1)
+    time.sleep(1)
+    assert nb.output(1) != n
+    press(nb, 'Pause')
+    nb.wait_output(1, 'paused')
+
+@pytest.mark.parametrize('width', [800, 1200, 1800])
+def test_nothing_sticks_out(nb, width):
+    nb.page.set_viewport_size(dict(width=width, height=1000))
+    press(nb, 'Play')
+    nb.wait_output(1, '1 / 300')
+    press(nb, 'Pause')
+    nb.wait_output(1, 'paused')
+    js = """() => { const p = document.querySelector('.ir-panel'), r = p.getBoundingClientRect();
+        const out = s => s.width && (s.right > r.right+2 || s.left < r.left-2);
+        return [...p.querySelectorAll('.ir-grid > *, button, .ir-row, .ir-line, table, svg.svg-figure')]
+            .filter(o => out(o.getBoundingClientRect())).map(o => o.outerHTML.slice(0, 90)) }"""
+    assert nb.page.evaluate(js) == []
+    nb.screenshot(f'panel_{width}', 1)
