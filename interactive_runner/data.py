@@ -30,13 +30,18 @@ class Batches:
 
     def take(self):
         "The batch of this iteration: the held one, or the next of the pass"
-        if self._held is self.none:
+        if not self.held:
             if self._it is None: self._begin()
             self._held = self._next() if self._ahead is self.none else self._ahead
-            if self._held is self.none: raise RuntimeError(self._short())
+            if not self.held: raise RuntimeError(self._short())
             self.taken += 1
             if self.length is None: self._ahead = self._next()
         return self._held
+
+    @property
+    def held(self):
+        "Whether a batch is held: it was taken, and its iteration is not complete"
+        return self._held is not self.none
 
     def release(self):
         "The iteration is committed: let go of its batch"

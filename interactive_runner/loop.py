@@ -6,10 +6,13 @@
 __all__ = ['DataLoop', 'TrainLoop', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'ValLoop', 'TestLoop']
 
 # %% ../nbs/40_loop.ipynb #503450e7
+from functools import cached_property
+
 import torch
 
 from .data import Batches
 from .metric import Averages, batch_size
+from .model import IterStart
 from .player import Loop, commits
 
 # %% ../nbs/40_loop.ipynb #cd9db0d2
@@ -22,6 +25,8 @@ class DataLoop(Loop):
         dataloader, # what to iterate over
     ):
         self.runner,self.dataloader,self.batches = runner,dataloader,Batches(dataloader)
+    @cached_property
+    def start(self): return IterStart(self.runner.model)
     @property
     def batch_idx(self): return self.done
     @property
@@ -30,8 +35,11 @@ class DataLoop(Loop):
         n = self.batches.length
         return self.done < n if n is not None else not self.ended
     def fetch(self):
-        "Take the next batch"
+        "Take the next batch; or the same again, and everything back to where the iteration started"
+        again = self.batches.held
         self.data_batch = self.runner.to_device(self.batches.take())
+        if again: self.start.restore()
+        else: self.start.mark()
     def end_iter(self):
         "The batch is used up"
         self.done += 1
@@ -39,7 +47,7 @@ class DataLoop(Loop):
         self.batches.release()
     def end_pass(self):
         "The next batch begins another pass"
-        self.done,self.ended = 0,False
+        self.done,self.ended,self.start.buffers = 0,False,None
         self.batches.rewind()
 
 # %% ../nbs/40_loop.ipynb #f82d0ea1
@@ -87,7 +95,8 @@ class TrainLoop(DataLoop):
         self.outputs = self.runner.adapter.losses(self.data_batch)
     def backward(self):
         loss = self.outputs['loss']
-        (loss if self.accumulate == 1 else loss/self.accumulate).backward()
+        if self.accumulate == 1: loss.backward()
+        else: self.start.add_grads(loss/self.accumulate)
     def optim_step(self): self.runner.optimizer.step()
     def is_val_due(self, n, last):
         return self.val_loop is not None and n >= self.val_begin and (n % self.val_interval == 0 or n == last)

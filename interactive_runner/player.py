@@ -144,10 +144,11 @@ class Player:
 @patch
 def _stage(self:Player, stage, one=False):
     "Run the hooks at `stage`, or just the next one; whether the stage is complete"
+    bracket = self._brackets.get(stage) or self._bracket(stage)
+    if bracket[0] in self.cursor.opened: return True
     todo = self.hooks._compiled.get(stage)
     if todo is None: todo = self.hooks.at(stage)
     if todo and not self._hooks_at(stage, todo, one): return False
-    bracket = self._brackets.get(stage) or self._bracket(stage)
     if bracket[0]: self.cursor.opened[bracket[0]] = next(self._serial)
     elif bracket[1] in self.cursor.opened:
         del self.cursor.opened[bracket[1]]
@@ -182,7 +183,7 @@ def _hooks_at(self:Player, stage, todo, one):
 def next_hook(self:Player):
     "The row of the hook that is about to run, None if the line is work or has no hooks left"
     line,ran = self.cursor.line,self.cursor.ran
-    if isinstance(line, str): return next((row for row,*_ in self.hooks.at(line) if row.name not in ran), None)
+    if isinstance(line, str) and opens(line) not in self.cursor.opened: return next((row for row,*_ in self.hooks.at(line) if row.name not in ran), None)
 
 # %% ../nbs/12_player.ipynb #997da708
 @patch

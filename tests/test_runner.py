@@ -160,7 +160,7 @@ def test_hooks_written_for_mmengine_and_mmcv_run_as_they_are():
         def after_val_epoch(self, runner, metrics=None): got['accuracy'] = metrics['accuracy']
         def _before_iter(self, runner, batch_idx, data_batch=None, mode='train'): got.setdefault(mode, batch_idx)
     class MMCV(Base):
-        def after_train_iter(self, runner): got['loss'],got['inner'] = float(runner.outputs['loss']),runner.inner_iter
+        def after_train_iter(self, runner): got['loss'],got['inner'] = runner.outputs['loss'].item(),runner.inner_iter
     run = runner(custom_hooks=[MMEngine(), MMCV()])
     run.train()
     assert set(got) == {'accuracy', 'train', 'val', 'loss', 'inner'} and got['inner'] == 3
@@ -290,3 +290,31 @@ def test_running_the_cell_of_a_hook_again_keeps_the_place_that_a_person_gave_it(
     run.hooks['mine'].priority = 80
     run.on('after_train_iter', priority=20, name='mine')(lambda runner: None)
     assert run.hooks['mine'].priority == 80
+
+
+class Once(Exception): pass
+
+
+def failing(run, line, iters):
+    "Make the work `line` of `run` raise once, after it was done, in each of the iterations `iters`"
+    loop,left = run.train_loop,set(iters)
+    work = getattr(loop, line)
+    def broken():
+        work()
+        if loop.iter in left:
+            left.discard(loop.iter)
+            raise Once
+    broken.__name__ = line
+    setattr(loop, line, broken)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('line', ['zero_grad', 'forward', 'backward'])
+def test_work_that_raises_once_half_done_leaves_no_trace_after_a_retry(kind, line):
+    run = runner(**KINDS[kind])
+    failing(run, line, {1, 4, 5, 11})
+    for _ in range(4):
+        with pytest.raises(Once): run.train()
+        assert run.status == 'error' and run.position.line == line
+    run.train()
+    same(run, STRAIGHT[kind])
