@@ -1,10 +1,11 @@
 """Microseconds that the runner adds to a bare PyTorch loop doing the same work, beside the budgets.
 
-What is compared takes turns in one process, in blocks; shown are the median over blocks and, in brackets, the quartiles."""
+What is compared takes turns in one process, in blocks; shown are the median over blocks and, in brackets, the quartiles.
+It is CPU time of the process, so that other programs disturb less."""
 import argparse, asyncio, contextlib, json, os, platform, subprocess, sys, tempfile
 from itertools import cycle, islice
 from statistics import quantiles
-from time import perf_counter
+from time import process_time
 from types import SimpleNamespace
 
 import torch
@@ -76,9 +77,9 @@ def alternate(acts, rounds, warm=2):
     times = [[] for _ in acts]
     for r in range(rounds+warm):
         for i in list(range(len(acts)))[::1 if r % 2 else -1]:
-            start = perf_counter()
+            start = process_time()
             acts[i]()
-            times[i].append(perf_counter()-start)
+            times[i].append(process_time()-start)
     return [o[warm:] for o in times]
 
 def spread(values):
@@ -119,18 +120,18 @@ def idle(interval, folder, block=1000):
 def spin():
     "A fixed piece of pure Python, by which the speed of the machine is told"
     d = {}
-    for i in range(50_000): d[i & 255] = i
+    for i in range(200_000): d[i & 255] = i
 
 def flatness(n, folder):
     "Late against early costs of `n` iterations with a global window, with the speed of the machine taken out"
     speed,quiet,logged = alternate([spin, idle(1000, folder).train, idle(EVERY, folder).train], n//1000, 1)
-    tenth = max(len(speed)//10, 2)
+    part = max(len(speed)//5, 2)
     event = [c-b for b,c in zip(quiet, logged)]
     res = []
     for what,values in ((f'iteration, late/early of {n:,}', quiet), (f'log event, late/early of {n//EVERY:,}', event)):
         rel = [v/s for v,s in zip(values, speed)]
-        early = spread(rel[:tenth])[1]
-        res.append(row(what, 'x', [o/early for o in rel[-tenth:]], 1.1))
+        early = spread(rel[:part])[1]
+        res.append(row(what, 'x', [o/early for o in rel[-part:]], 1.1))
     return [row('iteration without work', 'us', [o*1e3 for o in quiet]), *res]
 
 class MatmulLoop(IdleLoop):
@@ -153,10 +154,10 @@ async def play_against_train(rounds, block=40):
     "How much longer than `train()` `play()` takes for the same passes, in percent"
     runner,res = busy(block),[]
     async def timed(playing):
-        start = perf_counter()
+        start = process_time()
         if playing: await runner.play()
         else: runner.train()
-        return perf_counter()-start
+        return process_time()-start
     for r in range(rounds):
         times = {k: await timed(k) for k in ((True, False) if r % 2 else (False, True))}
         res.append((times[True]/times[False]-1)*100)
@@ -166,16 +167,15 @@ def import_time(n=5):
     "Seconds of `import interactive_runner` after `import torch`, in fresh processes"
     code = 'import torch; from time import perf_counter as t; a = t(); import interactive_runner; print(t()-a)'
     run = lambda: float(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
-    run()
     return [row('import interactive_runner, after torch', 's', [run() for _ in range(n)], .3)]
 
 def between_bare(train, passes, folder):
     "Microseconds that an iteration of a trainer takes more than one of a bare pass right after it"
     batches,(model,optimizer),marks = digits(BLOCK),net(),[]
     def turn():
-        start = perf_counter()
+        start = process_time()
         bare(model, optimizer, batches)
-        marks.append((start, perf_counter()))
+        marks.append((start, process_time()))
     loader = Passes(batches)
     loader.between = turn
     train(*net(), loader, passes, folder)
@@ -215,7 +215,7 @@ def sections(args, folder):
     yield 'runner', silently(added, 12 if q else 60, folder)
     yield 'growth', silently(flatness, args.long or (20_000 if q else 200_000), folder)
     yield 'play', silently(lambda: asyncio.run(play_against_train(10 if q else 40)))
-    yield 'import', import_time(3 if q else 5)
+    yield 'import', import_time(2 if q else 5)
     if args.peers: yield f'peers, per iteration, logging each {EVERY}', silently(peers, 8 if q else 20, folder)
 
 def main():

@@ -10,7 +10,7 @@ from .logproc import LogProcessor
 from .loop import DataLoop, EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from .metric import accuracy
 from .play import Player
-from .player import Loop, commits
+from .stage import Loop, commits
 from .runner import Runner
 
 FlexibleRunner = Runner # MMEngine's name for a runner with exchangeable strategies

@@ -13,7 +13,7 @@ import torch
 from .data import Batches
 from .metric import Averages, batch_size
 from .model import IterStart
-from .player import Loop, commits
+from .stage import Loop, commits
 
 # %% ../nbs/40_loop.ipynb #cd9db0d2
 class DataLoop(Loop):

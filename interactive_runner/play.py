@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from .core import choices, closest
 from .hook import GIVEN, Call
+from .interrupt import INTERRUPTS
 from .player import Player, name_of
 from .stage import closes, code_lines, generators
 
@@ -88,7 +89,9 @@ def pause(self:Player):
 @patch
 def _pause(self:Player):
     if self.advancing: self.asked = self.asked or 'pause'
-    elif self.status == 'running': self._land('asked')
+    elif self.status == 'running':
+        INTERRUPTS.drop(self)
+        self._land('asked')
 
 @patch
 def stop(self:Player):
@@ -175,10 +178,9 @@ class Handle:
     def __init__(self, player, task=None): self.player,self.task = player,task # no task: nothing was left to play
     def __await__(self):
         if self.task is None: return self.player.runner
-        try: yield from asyncio.shield(self.task).__await__()
+        try: why = yield from asyncio.shield(self.task).__await__()
         except asyncio.CancelledError: self.player.pause(); raise
-        if self.player.error is not None: raise self.player.error
-        return self.player.runner
+        return self.player._outcome(why)
     def __repr__(self): return f"{self.player.status}: {self.player.position}"
 
 @patch
@@ -196,11 +198,14 @@ async def _play(self:Player, driver, until, fine):
     why = 'budget'
     try:
         while self.driver is driver and why == 'budget':
-            why = self._advance(until, HAND_OVER, fine)
+            with INTERRUPTS.hold(self): why = self._advance(until, HAND_OVER, fine)
             if why == 'budget':
                 self.notify()
                 for _ in range(TURNS):
                     if self.driver is driver: await asyncio.sleep(0)
     except asyncio.CancelledError: why = 'asked'; raise
     finally:
-        if self.driver is driver: self._land(why)
+        if self.driver is driver:
+            INTERRUPTS.drop(self)
+            self._land(why)
+    return why

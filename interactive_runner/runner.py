@@ -20,8 +20,7 @@ from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from .metric import check_metrics
 from . import model as models
 from .play import Handle, Player
-from .player import Loop
-from .stage import GENERIC, STAGES, stages_of
+from .stage import GENERIC, STAGES, Loop, stages_of
 from .visualizer import Visualizer
 
 # %% ../nbs/41_runner.ipynb #9c75d32a

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'MODES', 'GENERIC', 'opens', 'closes', 'is_tight', 'expand', 'mode_of', 'Line', 'code_lines', 'generators',
-           'stages_of']
+           'stages_of', 'Commit', 'commits', 'Loop']
 
 # %% ../nbs/10_stage.ipynb #d1e9a59e
 import dis
-from functools import cache
+from functools import cache, wraps
 from inspect import isgeneratorfunction
 from typing import NamedTuple
 
@@ -96,3 +96,43 @@ def stages_of(
 ) -> tuple: # names, each once, in the order of the source
     "The stages that `loop` can reach"
     return tuple(dict.fromkeys(o.name for code in generators(loop, name) for o in code_lines(code) if o.is_stage))
+
+# %% ../nbs/10_stage.ipynb #ea3cce5b
+class Commit(str):
+    "What a committing line returns: the unit that it completes"
+
+def commits(
+    unit:str # what it completes: 'iter' or 'epoch'; steps are counted by these
+):
+    "Mark work after which the committed counters of a loop have changed; it then returns the `Commit`"
+    def mark(fn):
+        @wraps(fn)
+        def work(*args):
+            fn(*args)
+            return work.commits
+        work.commits = Commit(unit)
+        return work
+    return mark
+
+class Loop:
+    "What loops share: committed counters, and what the running iteration holds for hooks"
+    mode = 'train'
+    committed = ('epoch', 'iter', 'done') # counters that only `commits` work changes
+    batch_idx = data_batch = outputs = metrics = checkpoint = None
+    epoch = iter = done = 0
+
+    def restart(self):
+        "Set the committed counters back to the beginning"
+        for nm in self.committed: setattr(self, nm, 0)
+    def run(self):
+        "Hand over the lines of the loop; every loop says its own"
+        raise NotImplementedError(f"{type(self).__name__} has no `run`: write a generator method that yields stage names and methods.")
+    def program(self):
+        "All lines of a run: the loop between `before_run` and `after_run`"
+        yield 'before_run'
+        yield from self.run()
+        yield 'after_run'
+    @property
+    def loops(self):
+        "This loop and those it holds, by mode"
+        return {o.mode: o for o in generators(self, 'program').values()}

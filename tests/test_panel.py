@@ -6,7 +6,7 @@ import pytest
 from interactive_runner.hub import MessageHub
 from interactive_runner.logproc import LogProcessor
 from interactive_runner.play import Player
-from interactive_runner.player import Loop, commits
+from interactive_runner.stage import Loop, commits
 from interactive_runner.ui import panel as panels
 from interactive_runner.ui.chart import Trace
 from interactive_runner.ui.panel import Panel

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from interactive_runner.hook import Hook, HookTable
 from interactive_runner.play import Player
-from interactive_runner.player import Loop, commits
+from interactive_runner.stage import Loop, commits
 
 
 class Nested(Loop):

@@ -71,4 +71,4 @@ def test_an_interrupt_stops_after_the_line_and_training_can_go_on(tmp_path):
         if '[1][10/30]' in line: process.send_signal(signal.SIGINT)
     assert process.wait() == 0, lines
     text = '\n'.join(lines)
-    assert 'interrupted: paused train, epoch 0, iter ' in text and lines[-1] == 'done 60', text
+    assert 'interrupted: paused: train, epoch 0, iter ' in text and lines[-1] == 'done 60', text

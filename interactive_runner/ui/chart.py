@@ -83,8 +83,8 @@ class Chart(View):
         xs,ys = bq.LinearScale(),bq.LinearScale()
         kw = dict(x=[], y=[], scales=dict(x=xs, y=ys), colors=[COLOR])
         self.raw,self.mean = bq.Lines(**kw, stroke_width=1, opacities=[.45]),bq.Lines(**kw, stroke_width=2.5)
-        self.axis = bq.Axis(scale=xs, label='iteration', label_offset='28px', num_ticks=6, grid_lines='none', tick_format='.6~g')
-        upright = bq.Axis(scale=ys, side='left', num_ticks=5, tick_format='.3~g') # a format that is guessed fails with one point
+        self.axis = bq.Axis(scale=xs, label='iteration', label_offset='28px', grid_lines='none', tick_format='.6~g')
+        upright = bq.Axis(scale=ys, side='left', tick_format='.3~g') # a format that is guessed fails with one point
         upright.orientation = 'vertical' # a trait of its own before bqplot 0.13
         size,margin = Layout(width='100%', height='230px', min_width='200px'),dict(top=8, bottom=38, left=52, right=16)
         looks = dict(display_toolbar=False, padding_y=.05, fig_margin=margin, layout=size)

@@ -46,6 +46,7 @@ def test_play_pause_and_steps_by_mouse(nb, request):
     nb.screenshot(f'panel_running_{theme}', 1)
     press(nb, 'Pause')
     nb.wait_output(1, 'paused')
+    nb.add_and_run("_ = runner.run_until(stage='before_train_iter')")
     n = int(ask(nb, 'runner.iter'))
     press(nb, 'Iteration')
     nb.wait_output(1, f'iteration {n+1}')
