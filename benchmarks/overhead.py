@@ -18,7 +18,7 @@ from interactive_runner.hooks.logger import LoggerHook
 from interactive_runner.logproc import LogProcessor
 from interactive_runner.loop import EpochBasedTrainLoop
 
-BLOCK,EVERY,NEVER = 200,10,10**9 # iterations in a block; iterations from log event to log event; longer than any run
+BLOCK,EVERY,NEVER = 400,10,10**9 # iterations in a block; iterations from log event to log event; longer than any run
 
 class Passes(list):
     "Batches in memory; `between` is called before each pass over them"
@@ -212,11 +212,11 @@ def silently(fn, *args):
 def sections(args, folder):
     "Titles and rows, as they are measured"
     q = args.quick
-    yield 'runner', silently(added, 12 if q else 60, folder)
+    yield 'runner', silently(added, 8 if q else 40, folder)
     yield 'growth', silently(flatness, args.long or (20_000 if q else 200_000), folder)
     yield 'play', silently(lambda: asyncio.run(play_against_train(10 if q else 40)))
     yield 'import', import_time(2 if q else 5)
-    if args.peers: yield f'peers, per iteration, logging each {EVERY}', silently(peers, 8 if q else 20, folder)
+    if args.peers: yield f'peers, per iteration, logging each {EVERY}', silently(peers, 6 if q else 14, folder)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
