@@ -9,6 +9,7 @@ __all__ = ['deaf', 'Batches']
 import signal
 from collections.abc import Iterable
 from contextlib import contextmanager
+from functools import cached_property
 
 # %% ../nbs/32_data.ipynb #55de589b
 @contextmanager
@@ -27,48 +28,36 @@ class Batches:
         loader, # a DataLoader, or any iterable that can be iterated again
     ):
         if not isinstance(loader, Iterable): raise TypeError(f"a loader must be iterable, got {loader!r} ({type(loader).__name__}).")
-        self.loader,self._it,self._held,self._ahead,self.taken = loader,None,self.none,self.none,0
+        self.loader,self._it,self._batch,self._ahead,self.taken = loader,None,None,self.none,0
+        self.held = False # whether a batch was taken whose iteration is not complete
         self.seen = None # length of the last complete pass, known even for a stream
-        self._length = self.none # of this pass: asking a DataLoader takes longer than all else here
 
-    @property
+    @cached_property
     def length(self):
-        "Batches in a pass, None if the loader does not know"
-        if self._length is self.none:
-            try: self._length = len(self.loader)
-            except (TypeError, NotImplementedError): self._length = None
-        return self._length
+        "Batches in a pass, None if the loader does not know; asked once a pass, since a `DataLoader` takes its time to answer"
+        try: return len(self.loader)
+        except (TypeError, NotImplementedError): return None
 
     def take(self):
         "The batch of this iteration: the held one, or the next of the pass"
         if not self.held:
             if self._it is None: self._begin()
-            self._held = self._next() if self._ahead is self.none else self._ahead
-            if not self.held: raise RuntimeError(self._short())
+            if self._ahead is self.none: self._ahead = next(self._it, self.none)
+            if self._ahead is self.none: raise RuntimeError(self._short())
+            following = next(self._it, self.none) if self.length is None else self.none
+            self._batch,self._ahead,self.held = self._ahead,following,True
             self.taken += 1
-            if self.length is None: self._ahead = self._next()
-        return self._held
-
-    @property
-    def held(self):
-        "Whether a batch is held: it was taken, and its iteration is not complete"
-        return self._held is not self.none
+        return self._batch
 
     def release(self):
-        "The iteration is committed: let go of its batch"
-        self._held = self.none
-
-    @property
-    def ended(self):
-        "Whether the batch last taken was the last of its pass"
-        n = self.length
-        if self._it is None: return False
-        return self.taken >= n if n is not None else self._ahead is self.none
+        "The iteration is committed: let go of its batch; whether it was the last of its pass"
+        self._batch,self.held = None,False
+        return self._ahead is self.none if self.length is None else self.taken >= self.length
 
     def _begin(self):
-        self._length,self.taken,self._ahead = self.none,0,self.none
+        self.taken,self._ahead = 0,self.none
+        vars(self).pop('length', None)
         with deaf(): self._it = iter(self.loader)
-    def _next(self): return next(self._it, self.none)
     def rewind(self):
         "The pass is over: the next batch begins another"
         self.seen,self._it,self._ahead = self.taken,None,self.none

@@ -252,6 +252,7 @@ class HookTable:
         self.rows,self.runner,self.scope,self.say = [],runner,scope,say
         self.cursor = cursor or SimpleNamespace(line=None, opened={}, ran=[])
         self.version,self.failed,self._compiled = 0,None,{}
+        self.silent = set() # stages of which the player has found that nothing is to be done
         self.waiting = {} # name of a hook -> the change that comes when its bracket closes: (what, action)
         for h in hooks:
             nm = type(h).__name__
@@ -262,6 +263,7 @@ class HookTable:
         "Forget the compiled stages: something in the table is different now"
         self.version += 1
         self._compiled.clear()
+        self.silent.clear()
 
     def at(self, stage):
         "What runs at `stage`, in order: tuples of row, the `fn` and `get` of its call, and `[calls, seconds]`"

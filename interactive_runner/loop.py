@@ -12,7 +12,7 @@ import torch
 
 from .data import Batches
 from .metric import Averages, batch_size
-from .model import IterStart
+from .model import IterStart, to_device
 from .stage import Loop, commits
 
 # %% ../nbs/40_loop.ipynb #cd9db0d2
@@ -21,7 +21,7 @@ class DataLoop(Loop):
     committed = Loop.committed + ('ended',)
     ended = False
     def __init__(self,
-        runner, # has `model`, `adapter` and, for training, `optimizer`
+        runner, # has `model`, `adapter`, `device` and, for training, `optimizer`
         dataloader, # what to iterate over
     ):
         self.runner,self.dataloader,self.batches = runner,dataloader,Batches(dataloader)
@@ -36,15 +36,15 @@ class DataLoop(Loop):
         return self.done < n if n is not None else not self.ended
     def fetch(self):
         "Take the next batch; or the same again, and everything back to where the iteration started"
-        again = self.batches.held
-        self.data_batch = self.runner.to_device(self.batches.take())
+        again,device = self.batches.held,self.runner.device
+        batch = self.batches.take()
+        self.data_batch = batch if device.type == 'cpu' else to_device(batch, device)
         if again: self.start.restore()
         else: self.start.mark()
     def end_iter(self):
         "The batch is used up"
         self.done += 1
-        self.ended = self.batches.ended
-        self.batches.release()
+        self.ended = self.batches.release()
     def end_pass(self):
         "The next batch begins another pass"
         self.done,self.ended,self.start.buffers = 0,False,None
@@ -87,9 +87,9 @@ class TrainLoop(DataLoop):
         yield self.commit
 
     @property
-    def optim_due(self): return (self.iter+1) % self.accumulate == 0 or self.iter+1 == self.max_iters
+    def optim_due(self): return self.accumulate == 1 or (self.iter+1) % self.accumulate == 0 or self.iter+1 == self.max_iters
     def zero_grad(self):
-        if self.iter % self.accumulate == 0: self.runner.optimizer.zero_grad()
+        if self.accumulate == 1 or self.iter % self.accumulate == 0: self.runner.optimizer.zero_grad()
     def forward(self):
         if not self.runner.model.training: self.runner.model.train()
         self.outputs = self.runner.adapter.losses(self.data_batch)

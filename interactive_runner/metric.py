@@ -38,7 +38,7 @@ class Averages:
     ):
         "Take in the numbers of one batch"
         for k,v in values.items():
-            if isinstance(v, torch.Tensor) and v.numel() != 1: raise ValueError(f"metric {k!r} gave a tensor of shape {tuple(v.shape)}; it must give one number.")
+            if isinstance(v, torch.Tensor) and v.numel() != 1: raise ValueError(f"metric {k!r} gave a tensor of shape {tuple(v.shape)}; one number is needed.")
             self.sums[k] = self.sums.get(k, 0) + (v.detach() if isinstance(v, torch.Tensor) else v)*n
             self.weights[k] = self.weights.get(k, 0)+n
     def compute(self) -> dict:

@@ -49,8 +49,8 @@ class ModelAdapter:
 
     def call(self, inputs):
         "The model's answer"
-        if isinstance(inputs, Mapping): return self.model(**inputs)
-        return self.model(*inputs) if isinstance(inputs, (list, tuple)) else self.model(inputs)
+        if isinstance(inputs, (list, tuple)): return self.model(*inputs)
+        return self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs)
 
     def losses(self, batch) -> dict:
         "Scalars to log for a batch, the `loss` last"
@@ -102,7 +102,7 @@ class IterStart:
 
     def mark(self):
         "This is the start"
-        self.cpu,self.grads = torch.get_rng_state(),None
+        self.cpu,self.grads = torch.default_generator.get_state(),None
         self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
         if self.buffers is None: self.look()
         if self.buffers: torch._foreach_copy_(self.saved, self.buffers)
@@ -115,7 +115,7 @@ class IterStart:
 
     def restore(self):
         "Back to the start"
-        torch.set_rng_state(self.cpu)
+        torch.default_generator.set_state(self.cpu)
         if self.cuda is not None: torch.cuda.set_rng_state(self.cuda)
         if self.buffers: torch._foreach_copy_(self.buffers, self.saved)
         for p,g in self.grads or (): p.grad = g

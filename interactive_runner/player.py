@@ -95,7 +95,9 @@ class Player:
     def scope(self, stage):
         "The loop that runs `stage`: the one whose mode is in its name"
         return self._scopes.get(stage) or self._scopes.setdefault(stage, getattr(self.loop, 'loops', {}).get(mode_of(stage), self.loop))
-    def _bracket(self, stage): return self._brackets.setdefault(stage, (opens(stage), closes(stage)))
+    def _bracket(self, stage):
+        self.hooks.silent.discard(f'after_{opens(stage)}')
+        return self._brackets.setdefault(stage, (opens(stage), closes(stage)))
     @property
     def epoch(self): return self.loop.epoch
     @property
@@ -114,6 +116,7 @@ def _stage(self:Player, stage, one=False):
     elif bracket[1] in self.cursor.opened:
         del self.cursor.opened[bracket[1]]
         if self.hooks.waiting: self.hooks.settle()
+    elif not todo and f'before_{bracket[1]}' not in self._brackets: self.hooks.silent.add(stage)
     return True
 
 @patch
@@ -153,10 +156,12 @@ def _lines(self:Player,
     end:float=inf, # when the budget is used up, by `perf_counter`
 ):
     "Run whole lines; why it stopped"
-    cursor,gen,inbox,stage = self.cursor,self.gen,self.inbox,self._stage
+    cursor,gen,inbox,stage,silent = self.cursor,self.gen,self.inbox,self._stage,self.hooks.silent
     trail = cursor.trail
     while (line := cursor.line) is not None:
-        if type(line) is str: stage(line); trail.append(line)
+        if type(line) is str:
+            if line not in silent: stage(line)
+            trail.append(line)
         elif type(done := line()) is Commit:
             trail.clear()
             self.steps[done] = self.steps.get(done, 0)+1

@@ -120,6 +120,7 @@ class Loop:
     committed = ('epoch', 'iter', 'done') # counters that only `commits` work changes
     batch_idx = data_batch = outputs = metrics = checkpoint = None
     epoch = iter = done = 0
+    by_epoch,max_epochs,max_iters,dataloader = True,None,None,None # what it counts by, where it ends, what it goes over
 
     def restart(self):
         "Set the committed counters back to the beginning"

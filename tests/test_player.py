@@ -308,3 +308,18 @@ def test_hooks_of_one_name_are_refused_in_the_constructor_and_replaced_afterward
     table['Diary'].priority = 30
     table.register(new := Diary())
     assert list(table) == [new] and table['Diary'].priority == 30 and 'replaced' in said[0]
+
+
+def test_a_stage_that_was_silent_is_heard_by_a_hook_that_comes_later():
+    class Quiet(Nested):
+        def run_epoch(self):
+            if self.epoch == 2: yield 'before_rest'
+            yield 'after_rest'
+            yield from super().run_epoch()
+    player,heard = Player(Quiet(), say=lambda text: None),[]
+    player.run_until(epoch=1)
+    player.hooks.register(type('Late', (), {'after_rest': lambda self, runner: heard.append(runner.epoch)})())
+    player.run_until(epoch=2)
+    player.hooks['Late'].off()
+    player.run()
+    assert heard == [1] and not player.cursor.opened and player.status == 'done'

@@ -21,10 +21,13 @@ class LoggerHook(Hook):
             if isinstance(n, bool) or not isinstance(n, int): raise TypeError(f"{nm} must be a whole number, got {n!r} ({type(n).__name__}).")
             if n < 1: raise ValueError(f"{nm} must be 1 or more, got {n}.")
         self.interval,self.ignore_last,self.log_metric_by_epoch = interval,ignore_last,log_metric_by_epoch
+        self.last = None # the length of this epoch
+
+    def before_train_epoch(self, runner): self.last = runner.loop_length('train') if runner.by_epoch else None
 
     def after_train_iter(self, runner, batch_idx):
-        n = batch_idx+1 if runner.by_epoch else runner.iter+1
-        if n % self.interval == 0 or (runner.by_epoch and n == runner.loop_length('train') and self._last_too(n)):
+        n = runner.iter+1 if batch_idx is None else batch_idx+1
+        if n % self.interval == 0 or (n == self.last and self._last_too(n)):
             tag,text = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(text)
             runner.visualizer.add_scalars(tag, step=runner.iter+1)

@@ -28,10 +28,7 @@ class IterTimerHook(Hook):
         now = runner.clock()
         took,self.last[mode] = now-self.last.get(mode, now),now
         runner.message_hub.update_scalar(self.keys[mode][1], took)
-        if mode == 'train': self._estimate(runner, took)
-
-    def _estimate(self, runner, took):
+        if mode != 'train': return
         self.spent += took
         self.counted += 1
-        n = runner.max_iters
-        if n: runner.message_hub.runtime_info['eta'] = self.spent/self.counted*(n-runner.iter-1)
+        if n := runner.max_iters: runner.message_hub.runtime_info['eta'] = self.spent/self.counted*(n-runner.iter-1)
