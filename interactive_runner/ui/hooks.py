@@ -148,10 +148,10 @@ CSS = '''
   .ir-panel .ir-waiting { grid-area: 2 / 1 / 3 / 4; font-size: 11px; line-height: 11px; text-align: right; }
   .ir-panel .ir-waiting:empty { display: none; } }
 @container (max-width: 500px) { .ir-panel .ir-hooks .ir-full { display: none; }
-  .ir-panel .ir-row { grid-template-columns: minmax(110px, 1fr) 96px 20px 20px 108px; }
-  .ir-panel .ir-rowhead { grid-template-columns: minmax(110px, 1fr) 96px 46px 108px; }
+  .ir-panel .ir-row { grid-template-columns: minmax(110px, 1fr) 112px 20px 20px 108px; }
+  .ir-panel .ir-rowhead { grid-template-columns: minmax(110px, 1fr) 112px 46px 108px; }
   .ir-panel .ir-row .ir-arrow { width: 20px; }
-  .ir-panel .ir-row select { font-size: 11px; padding: 0 2px; }
+  .ir-panel .ir-row select { font-size: 11px; padding: 0 18px 0 4px; text-overflow: ellipsis; }
   .ir-panel .ir-info, .ir-panel .ir-info > .widget-html-content { grid-template-columns: 44px 58px; } }
 .ir-panel .ir-share i { display: block; height: 100%; background: var(--ir-soft); }
 '''

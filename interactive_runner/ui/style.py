@@ -47,6 +47,7 @@ def num(
     "A number as text of steady width"
     if x is None: return '–'
     if not isinstance(x, float): return f'{x:,}'
+    if 10**(digits-1) <= abs(x) < 1e7: return f'{x:,.0f}'
     return f'{x:.{digits-2}e}' if 0 < abs(x) < 1e-3 else f'{x:#.{digits}g}'.rstrip('.')
 
 # %% ../../nbs/80_ui.style.ipynb #a407a95d
