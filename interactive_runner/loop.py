@@ -100,6 +100,10 @@ class TrainLoop(DataLoop):
     def optim_step(self): self.runner.optimizer.step()
     def is_val_due(self, n, last):
         return self.val_loop is not None and n >= self.val_begin and (n % self.val_interval == 0 or n == last)
+    @commits('val')
+    def commit_val(self):
+        self.val_loop.restart()
+        self.val_due,self.halted = False,self.stop_training
 
 # %% ../nbs/40_loop.ipynb #2dd3c4f4
 class EpochBasedTrainLoop(TrainLoop):
@@ -139,10 +143,6 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epoch += 1
         self.end_pass()
         self.val_due,self.halted = self.is_val_due(self.epoch, self.max_epochs),self.stop_training
-    @commits('val')
-    def commit_val(self):
-        self.val_loop.restart()
-        self.val_due,self.halted = False,self.stop_training
 
 # %% ../nbs/40_loop.ipynb #345fd82b
 class IterBasedTrainLoop(TrainLoop):
@@ -173,10 +173,6 @@ class IterBasedTrainLoop(TrainLoop):
         self.end_iter()
         if not self.has_batches: self.end_pass()
         self.val_due,self.halted = self.is_val_due(self.iter, self.max_iters),self.stop_training
-    @commits('val')
-    def commit_val(self):
-        self.val_loop.restart()
-        self.val_due,self.halted = False,self.stop_training
 
 # %% ../nbs/40_loop.ipynb #9e577eb0
 class ValLoop(DataLoop):

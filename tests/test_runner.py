@@ -318,3 +318,27 @@ def test_work_that_raises_once_half_done_leaves_no_trace_after_a_retry(kind, lin
         assert run.status == 'error' and run.position.line == line
     run.train()
     same(run, STRAIGHT[kind])
+
+
+class FailsOnce(TensorDataset):
+    "Data of which item 17 cannot be read the first time, by whichever process"
+    def __init__(self, flag): super().__init__(*data().tensors); self.flag = flag
+    def __getitem__(self, i):
+        if i == 17 and not self.flag.exists():
+            self.flag.touch()
+            raise OSError('the disk is away')
+        torch.rand(1) # as augmentation does
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('kind', ['epochs', 'iterations'])
+def test_a_batch_that_cannot_be_fetched_is_fetched_again_and_the_rest_of_the_epoch_is_as_it_would_have_been(kind, workers, tmp_path):
+    def run(flag): return runner(train_dataloader=DataLoader(FailsOnce(flag), 12, shuffle=True, drop_last=True, num_workers=workers), **KINDS[kind])
+    (tmp_path/'good').touch()
+    straight,failing = run(tmp_path/'good'),run(tmp_path/'bad')
+    straight.train()
+    with pytest.raises(OSError, match='the disk is away') as e: failing.train()
+    assert 'in fetch' in e.value.__notes__[0]
+    failing.train()
+    same(failing, straight)
