@@ -55,4 +55,5 @@ $(VENV)/.installed: constraints.txt settings.ini setup.py
 	@$(PY) -m pip install -qq $$(grep -E '^(setuptools|wheel)==' constraints.txt)
 	@echo 'installing the pinned packages (some minutes the first time)'
 	@PYTHONWARNINGS=ignore $(PY) -m pip install -qq --no-build-isolation -c constraints.txt -e '.[demo,dev]'
+	@$(PY) -m pip install -qq --no-deps --upgrade --target $(VENV)/ipykernel6 ipykernel==6.31.0 # tests run on both
 	@rm $(VENV)/.building; touch $@

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from time import perf_counter
 from types import SimpleNamespace
+from weakref import ref
 
 from fastcore.basics import patch
 
@@ -72,7 +73,7 @@ def _do(self:Player, cmd):
     except Exception as e:
         cmd.error = e
         self.say(f"{cmd.what}: {e}")
-    cmd.position = self.position
+    cmd.position,cmd.act = self.position,None # a record outlives what it speaks of
     if not self.advancing: self.notify()
 
 @patch
@@ -175,13 +176,17 @@ HAND_OVER,TURNS = .03,16 # seconds of running between hand-overs; turns of the e
 
 class Handle:
     "A run that plays; can be awaited"
-    def __init__(self, player, task=None): self.player,self.task = player,task # no task: nothing was left to play
+    def __init__(self, player, task=None): self._player,self.task = ref(player),task # no task: nothing was left to play
+    @property
+    def player(self): return self._player() # None when the run is gone
     def __await__(self):
-        if self.task is None: return self.player.runner
+        player = self.player
+        if player is None: raise RuntimeError("the run is gone: nothing refers to its runner any more.")
+        if self.task is None: return player.runner
         try: why = yield from asyncio.shield(self.task).__await__()
-        except asyncio.CancelledError: self.player.pause(); raise
-        return self.player._outcome(why)
-    def __repr__(self): return f"{self.player.status}: {self.player.position}"
+        except asyncio.CancelledError: player.pause(); raise
+        return player._outcome(why)
+    def __repr__(self): return 'a run that is gone' if self.player is None else f"{self.player.status}: {self.player.position}"
 
 @patch
 def play(self:Player,

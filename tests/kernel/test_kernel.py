@@ -1,0 +1,97 @@
+"Runs in a real kernel, of both generations: cells, clicks, interrupts, re-runs."
+import pytest
+
+from kernel import Kernel
+
+SETUP = '''
+import asyncio, gc, time, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from interactive_runner import Runner
+x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+def make(model=None, **given):
+    torch.manual_seed(0)
+    model = model or nn.Linear(4, 2)
+    class Slow:
+        def after_train_iter(self, runner): time.sleep(.005)
+    class Tells:
+        def before_train_iter(self, runner): print('iteration', runner.iter, flush=True)
+    parts = dict(train_dataloader=DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), 8, shuffle=True), loss_fn=nn.functional.cross_entropy,
+                 optimizer=torch.optim.Adam(model.parameters()), max_epochs=1000, seed=0, log_level='ERROR', custom_hooks=[Slow(), Tells()])
+    return Runner(model, **parts | given)
+def tasks(): return [t for t in asyncio.all_tasks() if '_play' in repr(t.get_coro())]
+def runs(): gc.collect(); return [o for o in gc.get_objects() if type(o) is Runner]
+'''
+
+
+@pytest.fixture(params=[6, 7])
+def kernel(request):
+    k = Kernel(request.param)
+    k.run(SETUP)
+    yield k
+    k.close()
+
+
+def test_a_runner_cell_that_is_run_twenty_times_leaves_one_task_and_one_runner(kernel):
+    for last in ('runner.play()', 'runner'):
+        for _ in range(10):
+            kernel.run(f'runner = make()\nrunner.play()\n{last}', cell='the-runner')
+            kernel.run('await asyncio.sleep(.02)')
+    assert kernel.value('len(tasks())') == '1'
+    assert kernel.value('len(runs())') == '1'
+    assert kernel.value('runner.status') == 'running'
+
+
+def test_two_runners_made_in_one_cell_play_side_by_side_and_another_of_the_same_model_pauses_its_like(kernel):
+    kernel.run('a,b = make(),make()\na.play(); b.play()', cell='two')
+    kernel.wait('a.iter > 3 and b.iter > 3', True)
+    kernel.run('c = make(a.model)', cell='third')
+    assert kernel.value('a.status, b.status, c.status') == 'paused running ready'
+    kernel.run('a.play(); c.step()')
+    assert kernel.value('a.status, c.status') == 'paused paused'
+
+
+@pytest.mark.parametrize('where', ['main', 'subshell'])
+def test_clicks_play_step_and_pause_and_what_a_hook_prints_appears_below_the_panel(kernel, where):
+    if where == 'subshell' and kernel.value("__import__('ipykernel').version_info[0]") == '6': pytest.skip('subshells came with ipykernel 7')
+    shell = kernel.subshell() if where == 'subshell' else None
+    kernel.run('runner = make()')
+    panel = kernel.send('runner.panel')
+    kernel.listen(lambda: kernel.is_idle(panel), 'the panel')
+    kernel.click("runner.panel.transport.steps['iter']", shell)
+    kernel.listen(lambda: 'iteration 0' in kernel.printed(panel), 'print of the clicked step')
+    kernel.wait('runner.status, runner.iter', 'paused 1')
+    kernel.click('runner.panel.transport.play', shell)
+    kernel.listen(lambda: 'iteration 9' in kernel.printed(panel), 'prints of the run')
+    kernel.wait('runner.status, runner.panel.transport.play.description', 'running Pause')
+    kernel.click('runner.panel.transport.play', shell)
+    kernel.wait('runner.status', 'paused')
+    before = kernel.value('runner.iter')
+    kernel.run('await asyncio.sleep(.2)')
+    assert kernel.value('runner.iter') == before
+
+
+def test_an_interrupt_pauses_a_playing_run_and_the_kernel_lives_on(kernel):
+    kernel.run('runner = make(custom_hooks=[]); runner.play(); first = runner.model.weight.clone()')
+    for _ in range(5):
+        kernel.wait('runner.status', 'running')
+        kernel.run('await asyncio.sleep(.05)')
+        kernel.manager.interrupt_kernel()
+        kernel.wait('runner.status', 'paused')
+        kernel.run('_ = runner.play()')
+    kernel.run('runner.pause(); n = runner.iter; straight = make(custom_hooks=[])')
+    kernel.run("straight.run_until(iter=n); _ = runner.run_until(iter=n+1, stage='fetch'); _ = straight.run_until(iter=n+1, stage='fetch')")
+    assert kernel.value('torch.equal(runner.model.weight, straight.model.weight), torch.equal(first, runner.model.weight)') == 'True False'
+
+
+def test_an_interrupt_of_a_blocking_train_ends_its_cell_and_the_run_goes_on_later(kernel):
+    kernel.run('runner = make(custom_hooks=[])')
+    cell = kernel.send('runner.train()')
+    kernel.listen(lambda: any(c['execution_state'] == 'busy' for c in kernel.of(cell, 'status')), 'the cell to begin')
+    import time; time.sleep(.5)
+    kernel.manager.interrupt_kernel()
+    kernel.listen(lambda: kernel.is_idle(cell), 'the end of the cell')
+    assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
+    assert kernel.value('runner.status') == 'paused'
+    kernel.run('n = runner.iter; runner.step()')
+    assert kernel.value('runner.iter - n') == '1'
