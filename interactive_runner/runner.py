@@ -253,6 +253,7 @@ def _evaluate(self:Runner, loop, mode):
         finally:
             self.player = main
             main.adopt()
+            loop.restart() # lets go of the iterator, and its workers
     return loop.metrics
 
 @patch

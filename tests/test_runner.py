@@ -1,7 +1,9 @@
 "The runner: exactness of any schedule, both loop kinds, data of unknown length, logs, and bad input"
 import asyncio
+import gc
 import json
 import random
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,21 +26,30 @@ def data(n=52):
 
 
 def runner(make=net, **given):
+    gc.collect() # iterators of earlier runs, that workers forked from here would inherit
     torch.manual_seed(0)
     model = make()
-    train = DataLoader(data(), 12, shuffle=True, drop_last=True)
-    parts = dict(train_dataloader=train, val_dataloader=DataLoader(data(20), 8, shuffle=True),
+    many = dict(shuffle=True, num_workers=given.pop('workers', 0))
+    parts = dict(train_dataloader=DataLoader(data(), 12, drop_last=True, **many), val_dataloader=DataLoader(data(20), 8, **many),
                  loss_fn=F.cross_entropy, optimizer=torch.optim.Adam(model.parameters(), lr=.02), metrics={'accuracy': accuracy},
                  seed=7, log_level='ERROR')
     if 'max_iters' not in given and 'train_loop' not in given: parts['max_epochs'] = 3
     return Runner(model, **parts | given)
 
 
+class Order:
+    "Notes which samples came, in their order"
+    def __init__(self): self.came = []
+    def after_train_iter(self, runner, data_batch): self.came.append(data_batch[0].sum())
+    def after_val_iter(self, runner, data_batch): self.came.append(-data_batch[0].sum())
+
+
 def state(run):
-    "Weights, buffers, optimizer state and logged values, times aside"
+    "Weights, buffers, optimizer state, samples in their order, and logged values, times aside"
     opt = [v for s in run.optimizer.state_dict()['state'].values() for v in s.values()]
     logs = {k: torch.tensor(b.data[0]) for k,b in run.message_hub.log_scalars.items() if not k.endswith('time')}
-    return [*run.model.state_dict().values(), *opt], logs
+    came = run.hooks['Order'].hook.came if 'Order' in run.hooks else []
+    return [*run.model.state_dict().values(), *opt, *came], logs
 
 
 def same(a, b):
@@ -47,12 +58,26 @@ def same(a, b):
     assert list(la) == list(lb) and all(torch.equal(la[k], lb[k]) for k in la)
 
 
-KINDS = {'epochs': dict(), 'iterations': dict(max_iters=14, val_interval=5), 'accumulated': dict(accumulate=3)}
-STRAIGHT = {}
-for kind,given_ in KINDS.items():
-    STRAIGHT[kind] = runner(**given_)
-    STRAIGHT[kind].train()
-moves = st.lists(st.tuples(st.sampled_from(['hook', 'line', 'iter', 'epoch', 'play', 'lose', 'val', 'cell']), st.integers(1, 12)), max_size=12)
+ITERS = dict(max_iters=14, val_interval=5)
+KINDS = {'epochs': dict(), 'iterations': ITERS, 'epochs, accumulated': dict(accumulate=3), 'iterations, accumulated': dict(accumulate=3, **ITERS)}
+KINDS |= {f'{k}, workers': dict(workers=2, **v) for k,v in KINDS.items()}
+
+@cache
+def straight(kind):
+    run = runner(**KINDS[kind], custom_hooks=[Order()])
+    run.train()
+    return run
+
+WHATS = ['hook', 'line', 'iter', 'epoch', 'play', 'lose', 'val', 'cell', 'on or off', 'move']
+READING = ['LoggerHook', 'IterTimerHook', 'ProgressHook', 'Idle']
+moves = st.lists(st.tuples(st.sampled_from(WHATS), st.integers(1, 12)), max_size=12)
+
+class Idle:
+    "Brackets everything and reads"
+    def before_train_iter(self, runner): runner.iter
+    def after_train_iter(self, runner): runner.outputs
+    def before_val(self, runner): pass
+    def after_val(self, runner): pass
 
 
 def mischief(run, n):
@@ -68,36 +93,57 @@ def gradients_on():
     torch.set_grad_enabled(True)
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@settings(max_examples=40, deadline=None)
+def change(run, what, n):
+    "A change of the table that concerns only a hook that reads"
+    row = run.hooks[READING[n % 4]]
+    if what == 'move': row.priority = 8*n
+    elif row.enabled and not row.waiting: row.off()
+    else: row.on()
+
+
+async def follow(run, schedule):
+    "Do what `schedule` says, then play to the end"
+    for what,n in schedule:
+        if run.status == 'done': return
+        if what == 'play':
+            run.player.play(run.player.until('line', n))
+            for _ in range(n): await asyncio.sleep(0)
+            run.pause()
+        elif what == 'lose' and not run.player.cursor.ran: run.player.gen = None
+        elif what == 'cell': mischief(run, n)
+        elif what == 'val' and run.player.gen is not None: run.val()
+        elif what in ('on or off', 'move'): change(run, what, n)
+        elif what in ('hook', 'line', 'iter', 'epoch'): run.step(what, n)
+    if run.status != 'done': await run.play()
+
+
+@pytest.mark.parametrize('kind', [k for k in KINDS if 'workers' not in k])
+@settings(max_examples=60, deadline=None)
 @given(schedule=moves)
-def test_any_schedule_of_steps_and_pauses_gives_the_weights_of_an_uninterrupted_run(kind, schedule):
-    async def main(run):
-        for what,n in schedule:
-            if run.status == 'done': return
-            if what == 'play':
-                run.player.play(run.player.until('line', n))
-                for _ in range(n): await asyncio.sleep(0)
-                run.pause()
-            elif what == 'lose' and not run.player.cursor.ran: run.player.gen = None
-            elif what == 'cell': mischief(run, n)
-            elif what == 'val' and run.player.gen is not None: run.val()
-            elif what in ('hook', 'line', 'iter', 'epoch'): run.step(what, n)
-        if run.status != 'done': await run.play()
-    run = runner(**KINDS[kind])
-    asyncio.run(main(run))
-    same(run, STRAIGHT[kind])
+def test_any_schedule_of_steps_pauses_and_changes_gives_the_run_that_nobody_touched(kind, schedule):
+    run = runner(**KINDS[kind], custom_hooks=[Order(), Idle()])
+    asyncio.run(follow(run, schedule))
+    same(run, straight(kind))
+
+
+@pytest.mark.parametrize('kind', [k for k in KINDS if 'workers' in k])
+@settings(max_examples=8, deadline=None)
+@given(schedule=moves)
+def test_so_it_is_with_worker_processes(kind, schedule):
+    run = runner(**KINDS[kind], custom_hooks=[Order(), Idle()])
+    asyncio.run(follow(run, schedule))
+    same(run, straight(kind))
 
 
 def test_a_hook_off_for_a_while_and_others_swapped_change_nothing_that_they_only_read():
-    run = runner()
+    run = runner(custom_hooks=[Order()])
     run.step('iter', 3)
     run.hooks['LoggerHook'].off()
     run.hooks['IterTimerHook'].priority = 60
     run.step('line', 15)
     run.hooks['LoggerHook'].on()
     run.train()
-    same(run, STRAIGHT['epochs'])
+    same(run, straight('epochs'))
 
 
 def test_an_iteration_that_fails_in_forward_is_begun_again_with_the_same_batch():
@@ -262,10 +308,10 @@ CALLS = {
 @pytest.mark.parametrize('what', CALLS)
 def test_a_call_that_cannot_work_is_refused_and_the_run_loses_nothing(what):
     call,error,text = CALLS[what]
-    run = runner()
+    run = runner(custom_hooks=[Order()])
     with pytest.raises(error, match=text): call(run)
     run.train()
-    same(run, STRAIGHT['epochs'])
+    same(run, straight('epochs'))
 
 
 def test_a_finished_run_says_so_and_no_hook_is_called_again():
@@ -308,16 +354,16 @@ def failing(run, line, iters):
     setattr(loop, line, broken)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', [k for k in KINDS if 'workers' not in k])
 @pytest.mark.parametrize('line', ['zero_grad', 'forward', 'backward'])
 def test_work_that_raises_once_half_done_leaves_no_trace_after_a_retry(kind, line):
-    run = runner(**KINDS[kind])
+    run = runner(**KINDS[kind], custom_hooks=[Order()])
     failing(run, line, {1, 4, 5, 11})
     for _ in range(4):
         with pytest.raises(Once): run.train()
         assert run.status == 'error' and run.position.line == line
     run.train()
-    same(run, STRAIGHT[kind])
+    same(run, straight(kind))
 
 
 class FailsOnce(TensorDataset):
@@ -336,9 +382,9 @@ class FailsOnce(TensorDataset):
 def test_a_batch_that_cannot_be_fetched_is_fetched_again_and_the_rest_of_the_epoch_is_as_it_would_have_been(kind, workers, tmp_path):
     def run(flag): return runner(train_dataloader=DataLoader(FailsOnce(flag), 12, shuffle=True, drop_last=True, num_workers=workers), **KINDS[kind])
     (tmp_path/'good').touch()
-    straight,failing = run(tmp_path/'good'),run(tmp_path/'bad')
-    straight.train()
+    good,failing = run(tmp_path/'good'),run(tmp_path/'bad')
+    good.train()
     with pytest.raises(OSError, match='the disk is away') as e: failing.train()
     assert 'in fetch' in e.value.__notes__[0]
     failing.train()
-    same(failing, straight)
+    same(failing, good)

@@ -15,7 +15,8 @@ class Kernel:
         if ipykernel == 6: paths.insert(0, str(older))
         env = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, paths)), PYDEVD_DISABLE_FILE_VALIDATION='1')
         self.manager = KernelManager(transport_encryption='auto')
-        self.manager._kernel_spec = KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name='test', language='python')
+        argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+        self.manager._kernel_spec = KernelSpec(argv=argv, display_name='test', language='python')
         self.manager.start_kernel(env=env, stderr=subprocess.DEVNULL)
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
