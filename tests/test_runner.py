@@ -1,6 +1,5 @@
 "The runner: exactness of any schedule, both loop kinds, data of unknown length, logs, and bad input"
 import asyncio
-import gc
 import json
 import random
 from functools import cache
@@ -26,7 +25,6 @@ def data(n=52):
 
 
 def runner(make=net, **given):
-    gc.collect() # iterators of earlier runs, that workers forked from here would inherit
     torch.manual_seed(0)
     model = make()
     many = dict(shuffle=True, num_workers=given.pop('workers', 0))
