@@ -2,3 +2,4 @@
 __version__ = "0.1.0"
 
 from .all import *
+from .all import __all__ # not the module `all`, which would hide Python's own

@@ -8,8 +8,9 @@ __all__ = ['hiring', 'own_generators', 'rest_of', 'Batches']
 # %% ../nbs/32_data.ipynb #a51b72bf
 import gc
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 
 import torch
@@ -20,7 +21,7 @@ from .rng import Generators
 # %% ../nbs/32_data.ipynb #55de589b
 @contextmanager
 def hiring():
-    "Inside, processes may be started: they are deaf to interrupts, and leave alone what they inherit; an interrupt that comes meanwhile is delivered at the end"
+    "Inside, processes may be started: they are deaf to interrupts, and leave alone what they inherit"
     freeze = gc.get_freeze_count() == 0
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, 'pthread_sigmask') else None
     if freeze: gc.freeze()
@@ -58,7 +59,13 @@ class Batches:
     def __init__(self,
         loader, # a DataLoader, or any iterable that can be iterated again
     ):
-        if not isinstance(loader, Iterable): raise TypeError(f"a loader must be iterable, got {loader!r} ({type(loader).__name__}).")
+        if not isinstance(loader, Iterable):
+            raise TypeError(f"a loader must be iterable, got {loader!r:.80} ({type(loader).__name__}). Wrap a dataset in a torch.utils.data.DataLoader.")
+        if isinstance(loader, Iterator):
+            raise TypeError(f"each pass goes over the loader again, and a {type(loader).__name__} can be gone over only once. Pass a DataLoader or a list.")
+        if getattr(loader, 'persistent_workers', False): # it hands one iterator to all who ask, and another's look would set it back
+            loader = copy(loader)
+            loader._iterator = None
         self.loader,self._it,self._batch,self._ahead,self.taken = loader,None,None,self.none,0
         self.held = False # whether a batch was taken whose iteration is not complete
         self.failed = False # whether the last fetch failed
@@ -91,15 +98,20 @@ class Batches:
         self._batch,self._ahead,self.held = self._ahead,following,True
         self.taken += 1
 
+    @property
+    def is_last(self):
+        "Whether the batch that is held is the last of its pass"
+        return self._ahead is self.none if self.length is None else self.taken >= self.length
+
     def release(self):
         "The iteration is committed: let go of its batch; whether it was the last of its pass"
         self._batch,self.held = None,False
-        return self._ahead is self.none if self.length is None else self.taken >= self.length
+        return self.is_last
 
     def _begin(self):
         self.taken,self._ahead = 0,self.none
         vars(self).pop('length', None)
-        self._start = Generators().fork()
+        self._start = Generators()
         self._own = [(g, g.get_state()) for g in own_generators(self.loader)]
         with hiring(): self._it = iter(self.loader)
 

@@ -56,8 +56,7 @@ class Guard:
         return self._modules
 
     def _begin(self):
-        self.ours = Generators().fork()
-        self.ours.put()
+        self.ours = Generators()
         if self.seed is not None: set_seed(self.seed)
 
     def _compare(self):
@@ -73,7 +72,7 @@ class Guard:
 def aside(self:Guard):
     "Inside, the run's generators and training flags are copies"
     kept,flags = self.ours,[(m, m.training) for m in self.modules()]
-    if kept is not None: self.ours = copy(kept).fork()
+    if kept is not None: self.ours = copy(kept)
     try: yield
     finally:
         for m,training in flags: m.training = training

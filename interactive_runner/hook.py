@@ -10,6 +10,7 @@ __all__ = ['LIFE', 'GIVEN', 'NO_SCOPE', 'Priority', 'get_priority', 'priority_na
 from enum import IntEnum
 from functools import partial
 from inspect import Parameter, signature
+from itertools import count
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -151,11 +152,14 @@ class FunctionHook:
         "The call for the hook table: `fn`, each `every` times"
         call = bind(self.fn, f"{getattr(self.fn, '__name__', 'the function')} at {stage}")
         if self.every == 1: return call
-        return Call(lambda runner, scope: call(runner, scope) if (_count(stage, runner, scope)+1) % self.every == 0 else None, _whole)
+        done = _counter(stage)
+        return Call(lambda runner, scope: call(runner, scope) if (done(runner, scope)+1) % self.every == 0 else None, _whole)
 
-def _count(stage, runner, scope):
-    "The committed counter by which `every` counts at `stage`"
-    return runner.epoch if stage.endswith('_epoch') else runner.iter if mode_of(stage) == 'train' else scope.batch_idx
+def _counter(stage):
+    "What `every` counts by at `stage`: epochs, iterations or batches that are complete; validations and tests as they come"
+    if mode_of(stage) == 'train': return lambda runner, scope: runner.epoch if stage.endswith('_epoch') else runner.iter
+    if stage.endswith('_iter'): return lambda runner, scope: scope.batch_idx
+    return lambda runner, scope, times=count(): next(times)
 
 # %% ../nbs/11_hook.ipynb #718b7662
 class HookRow:
@@ -184,13 +188,14 @@ class HookRow:
     @priority.setter
     def priority(self, value): self.table.place(self, get_priority(value))
     @property
-    def waiting(self): return self.table.waiting.get(self.name)
+    def waiting(self): return self.table.waiting.get((self.name, 'leave')) or self.table.waiting.get((self.name, 'replace'))
     @property
     def held(self):
         "The tight bracket that must close before this hook may leave, or None"
         cursor = self.table.cursor
         if not self.enabled or self.name == self.table.failed: return None
-        got = [*cursor.opened, opens(cursor.line)] if self.name in cursor.ran and isinstance(cursor.line, str) else cursor.opened
+        got = list(cursor.opened) # another thread may open one
+        if self.name in cursor.ran and isinstance(cursor.line, str): got.append(opens(cursor.line))
         return next((x for x in got if x and is_tight(x) and f'before_{x}' in self._calls and f'after_{x}' in self._calls), None)
     def __repr__(self):
         state = f'{self.waiting[0]} after this {self.held}' if self.waiting else 'on' if self.enabled else 'off'
@@ -200,8 +205,9 @@ class HookRow:
 @patch
 def _when_free(self:HookRow, what, act):
     "Do `act` now, or when the tight bracket that holds this hook closes"
-    self.table.waiting.pop(self.name, None)
-    if self.held: self.table.waiting[self.name] = (what, act)
+    key = self.name,'replace' if what == 'replaced' else 'leave'
+    self.table.waiting.pop(key, None)
+    if self.held: self.table.waiting[key] = (what, act)
     else: act()
     self.table.changed()
     return self
@@ -209,7 +215,7 @@ def _when_free(self:HookRow, what, act):
 @patch
 def on(self:HookRow):
     "Switch the hook on"
-    self.table.waiting.pop(self.name, None)
+    self.table.waiting.pop((self.name, 'leave'), None)
     if not self.enabled: self._enable(True)
     self.table.changed()
     return self
@@ -222,7 +228,7 @@ def off(self:HookRow):
 @patch
 def _enable(self:HookRow, enabled):
     self.enabled = enabled
-    if not enabled: self.seen = {x: n for x,n in self.table.cursor.opened.items() if x not in self.late}
+    if not enabled: self.seen = {x: n for x,n in list(self.table.cursor.opened.items()) if x not in self.late}
     self.late = self._missed() if enabled else []
     tell = own_method(self.hook, 'on_enable' if enabled else 'on_disable')
     if tell: tell(self.table.runner)
@@ -230,7 +236,7 @@ def _enable(self:HookRow, enabled):
 @patch
 def _missed(self:HookRow):
     "Brackets now open whose opening stage this hook has and was not given"
-    return [x for x,n in self.table.cursor.opened.items() if f'before_{x}' in self._calls and self.seen.get(x) != n]
+    return [x for x,n in list(self.table.cursor.opened.items()) if f'before_{x}' in self._calls and self.seen.get(x) != n]
 
 @patch
 def move(self:HookRow, before:str=None, after:str=None):
@@ -253,7 +259,7 @@ class HookTable:
         self.cursor = cursor or SimpleNamespace(line=None, opened={}, ran=[])
         self.version,self.failed,self._compiled = 0,None,{}
         self.silent = set() # stages of which the player has found that nothing is to be done
-        self.waiting = {} # name of a hook -> the change that comes when its bracket closes: (what, action)
+        self.waiting = {} # (name of a hook, 'leave' or 'replace') -> the change that comes when its bracket closes: (what, action)
         for h in hooks:
             nm = type(h).__name__
             if nm in self: raise ValueError(f"two hooks are called {nm!r}; register the second with a `name=` of its own.")
@@ -268,7 +274,10 @@ class HookTable:
     def at(self, stage):
         "What runs at `stage`, in order: tuples of row, the `fn` and `get` of its call, and `[calls, seconds]`"
         res = self._compiled.get(stage)
-        if res is None: res = self._compiled[stage] = tuple(self._compile(r, stage) for r in self.rows if r.enabled and stage in r._calls)
+        if res is None:
+            version = self.version
+            res = tuple(self._compile(r, stage) for r in self.rows if r.enabled and stage in r._calls)
+            if version == self.version: self._compiled[stage] = res # else another thread has changed the table meanwhile
         return res
 
     def _compile(self, row, stage):
@@ -279,7 +288,7 @@ class HookTable:
         "Give a late joiner the openings that it missed, then the call"
         while row.late:
             stage = f'before_{row.late[0]}'
-            row._calls[stage](runner, self.scope(stage))
+            if row.late[0] in self.cursor.opened: row._calls[stage](runner, self.scope(stage)) # else it has closed since
             row.late.pop(0)
         self.changed()
         call(runner, scope)
@@ -317,10 +326,9 @@ def place(self:HookTable,
 ):
     "Give `row` a new place"
     row._priority = beside.priority if beside else priority
-    if beside and beside is not row:
-        self.rows.remove(row)
-        self.rows.insert(self.rows.index(beside)+behind, row)
-    self.rows.sort(key=lambda r: r.priority)
+    rows = [r for r in self.rows if r is not row or beside in (None, row)]
+    if len(rows) < len(self.rows): rows.insert(rows.index(beside)+behind, row)
+    self.rows = sorted(rows, key=lambda r: r.priority) # a new list: whoever goes over the old one is not disturbed
     self.changed()
 
 # %% ../nbs/11_hook.ipynb #80eadb02
@@ -337,7 +345,7 @@ def register(self:HookTable,
     if name in self: return self._replace(self[name], hook, asked)
     row = HookRow(self, hook, name, asked)
     row.late = row._missed()
-    self.rows.append(row)
+    self.rows = [*self.rows, row]
     self.place(row, row.priority)
     self._near_misses(row)
     return row
@@ -363,18 +371,22 @@ def remove(self:HookTable, name:str):
 
 @patch
 def _drop(self:HookTable, row):
-    self.rows.remove(row)
+    self.rows = [r for r in self.rows if r is not row]
     self.changed()
 
 @patch
 def settle(self:HookTable):
     "Do what waited for a bracket that has closed (called by the player)"
-    for name in [n for n in self.waiting if not self[n].held]: self.waiting.pop(name)[1]()
+    for key in [k for k in self.waiting if k[0] not in self or not self[k[0]].held]:
+        what,act = self.waiting.pop(key)
+        try: act()
+        except Exception as e: self.say(f"{key[0]}, {what}: {e!r}")
     self.changed()
 
 # %% ../nbs/11_hook.ipynb #a2ed7c23
 @patch
 def _near_misses(self:HookTable, row):
+    if not row._calls: self.say(f"{row.name} has no method named after a stage, so it is never called.")
     for nm in row._calls:
         hint = '' if nm in self.known_stages else closest(nm, self.known_stages)
         if hint: self.say(f"{row.name}.{nm} looks like a stage, but no stage has this name.{hint}")

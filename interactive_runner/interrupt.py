@@ -25,7 +25,7 @@ class Interrupts:
         now,before = perf_counter(),self.last
         self.last = now
         for p in self.players: p.asked = p.asked or 'interrupt'
-        if now-before < 2 and any(p.blocking and p.advancing for p in self.players): raise KeyboardInterrupt
+        if now-before < 2 and any(p.breakable for p in self.players): raise KeyboardInterrupt
 
     @contextmanager
     def hold(self, player):

@@ -36,24 +36,25 @@ class DataLoop(Loop):
         return self.done < n if n is not None else not self.ended
     def fetch(self):
         "Take the next batch; or the same again, and everything back to where the iteration started"
-        again,device = self.batches.held,self.runner.device
-        batch = self.batches.take()
-        self.data_batch = batch if device.type == 'cpu' else to_device(batch, device)
-        if again: self.start.restore()
-        else: self.start.mark()
+        batch,device = self.batches.take(),self.runner.device
+        if self.start.marked: return self.start.restore()
+        self.data_batch,self.outputs = batch if device.type == 'cpu' else to_device(batch, device),None
+        self.start.mark()
     def end_iter(self):
         "The batch is used up"
         self.done += 1
-        self.ended = self.batches.release()
+        self.ended,self.start.marked = self.batches.release(),False
     def end_pass(self):
         "The next batch begins another pass"
-        self.done,self.ended,self.start.buffers = 0,False,None
+        self.done,self.ended,self.start.slots,self.start.marked = 0,False,None,False
         self.batches.rewind()
 
 # %% ../nbs/40_loop.ipynb #f82d0ea1
 class TrainLoop(DataLoop):
     "What training loops share: the iteration, and when validation is due"
-    committed = DataLoop.committed + ('val_due', 'halted')
+    committed = DataLoop.committed + ('cycle', 'val_due', 'halted')
+    lasting = ('optim_step',)
+    cycle = 0 # iterations since the last step of the optimizer
     val_due = halted = stop_training = False
     def __init__(self,
         runner, # has `model`, `adapter` and `optimizer`
@@ -87,9 +88,10 @@ class TrainLoop(DataLoop):
         yield self.commit
 
     @property
-    def optim_due(self): return self.accumulate == 1 or (self.iter+1) % self.accumulate == 0 or self.iter+1 == self.max_iters
+    def optim_due(self): return self.cycle+1 >= self.accumulate or self.is_last
     def zero_grad(self):
-        if self.accumulate == 1 or self.iter % self.accumulate == 0: self.runner.optimizer.zero_grad()
+        self.start.mark() # again, since hooks may have drawn random numbers
+        if self.cycle == 0: self.runner.optimizer.zero_grad()
     def forward(self):
         if not self.runner.model.training: self.runner.model.train()
         self.outputs = self.runner.adapter.losses(self.data_batch)
@@ -98,6 +100,12 @@ class TrainLoop(DataLoop):
         if self.accumulate == 1: loss.backward()
         else: self.start.add_grads(loss/self.accumulate)
     def optim_step(self): self.runner.optimizer.step()
+    def end_iter(self):
+        self.cycle = 0 if self.optim_due else self.cycle+1
+        super().end_iter()
+    def go_on(self):
+        "The end has moved"
+        self.halted = self.stop_training = False
     def is_val_due(self, n, last):
         return self.val_loop is not None and n >= self.val_begin and (n % self.val_interval == 0 or n == last)
     @commits('val')
@@ -134,10 +142,12 @@ class EpochBasedTrainLoop(TrainLoop):
     def max_iters(self):
         n = self.batches.length or self.batches.seen
         return None if n is None or self.max_epochs is None else n*self.max_epochs
+    @property
+    def is_last(self): return self.epoch+1 == self.max_epochs and self.batches.is_last
     @commits('iter')
     def commit(self):
-        self.iter += 1
         self.end_iter()
+        self.iter += 1
     @commits('epoch')
     def commit_epoch(self):
         self.epoch += 1
@@ -167,10 +177,12 @@ class IterBasedTrainLoop(TrainLoop):
     def batch_idx(self): return self.iter
     @property
     def unfinished(self): return self.val_due or (self.iter < self.max_iters and not self.halted)
+    @property
+    def is_last(self): return self.iter+1 == self.max_iters
     @commits('iter')
     def commit(self):
-        self.iter += 1
         self.end_iter()
+        self.iter += 1
         if not self.has_batches: self.end_pass()
         self.val_due,self.halted = self.is_val_due(self.iter, self.max_iters),self.stop_training
 
@@ -209,7 +221,7 @@ class ValLoop(DataLoop):
         self.outputs = losses | {k: f(pred, target) for k,f in self.functions.items()}
     @commits('iter')
     def commit(self):
-        self.averages.add(self.outputs, batch_size(self.data_batch))
+        if self.outputs is not None: self.averages.add(self.outputs, batch_size(self.data_batch)) # None if the batch was skipped
         self.iter += 1
         self.end_iter()
     def evaluate(self): self.metrics = self.averages.compute()

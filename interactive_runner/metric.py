@@ -37,8 +37,9 @@ class Averages:
         n:int, # weight: the size of the batch
     ):
         "Take in the numbers of one batch"
-        for k,v in values.items():
+        for k,v in values.items(): # all of them first, so that a batch counts wholly or not at all
             if isinstance(v, torch.Tensor) and v.numel() != 1: raise ValueError(f"metric {k!r} gave a tensor of shape {tuple(v.shape)}; one number is needed.")
+        for k,v in values.items():
             self.sums[k] = self.sums.get(k, 0) + (v.detach() if isinstance(v, torch.Tensor) else v)*n
             self.weights[k] = self.weights.get(k, 0)+n
     def compute(self) -> dict:

@@ -15,7 +15,7 @@ from weakref import ref
 from fastcore.basics import patch
 
 from .core import choices, closest
-from .hook import GIVEN, Call
+from .hook import GIVEN, Call, HookRow
 from .interrupt import INTERRUPTS
 from .player import Player, name_of
 from .stage import closes, code_lines, generators
@@ -59,12 +59,15 @@ def tell(self:Player,
 ):
     "Do `act` as soon as it is safe"
     cmd = Command(next(self._numbers), what, act)
-    if threading.get_ident() == self.thread and not self.advancing: self._do(cmd)
-    elif between and self.aio: self.aio.call_soon_threadsafe(self._do, cmd)
+    aio = self.aio if self.aio and not self.aio.is_closed() else None
+    if not self.advancing and (threading.get_ident() == self.thread or not _is_alive(self.thread)): self._do(cmd)
+    elif between and aio: aio.call_soon_threadsafe(self._do, cmd)
     else:
         self.inbox.append(cmd)
-        if self.aio: self.aio.call_soon_threadsafe(self._obey)
+        if aio: aio.call_soon_threadsafe(self._obey)
     return cmd
+
+def _is_alive(ident): return any(t.ident == ident for t in threading.enumerate())
 
 @patch
 def _do(self:Player, cmd):
@@ -102,12 +105,28 @@ def stop(self:Player):
 @patch
 def _stop(self:Player):
     if self.advancing: self.asked = 'stop'; return
-    self.driver = self.error = self.failed = self.hooks.failed = None
-    self.cursor.ran.clear()
-    for x in reversed(list(self.cursor.opened)): self._leave(x)
+    self.driver = self.error = self.failed = self.hooks.failed = self.asked = None
+    with self._acting():
+        if self._is_torn(): self._finish()
+        self.cursor.ran.clear()
+        for x in reversed(list(self.cursor.opened)): self._leave(x)
+        self._obey()
     self.cursor.clear()
-    self.gen = None
+    self.gen = self.asked = None
     self._switch('stopped')
+
+@patch
+def _is_torn(self:Player):
+    "Whether what cannot be taken back has been done since the last commit"
+    return self.gen is not None and any(name_of(o) in getattr(self.loop, 'lasting', ()) for o in self.cursor.trail)
+
+@patch
+def _finish(self:Player):
+    "Complete the iteration, so that nothing of it is done again"
+    try:
+        if not getattr(self.cursor.line, 'commits', None): self._give_up()
+        self._lines(lambda: True)
+    except BaseException as e: self.say(f"{name_of(self.cursor.line)}: {e!r}")
 
 @patch
 def _leave(self:Player, bracket):
@@ -116,6 +135,7 @@ def _leave(self:Player, bracket):
     except BaseException as e: self.say(f"after_{bracket}: {e!r}")
     self.cursor.ran.clear()
     self.cursor.opened.pop(bracket, None)
+    self.failed = self.hooks.failed = None
 
 # %% ../nbs/13_play.ipynb #144fc9e0
 @patch
@@ -133,9 +153,11 @@ def retry(self:Player):
 def skip(self:Player):
     "Pass over the hook that failed, or give up the iteration whose work failed"
     if self.error is None: raise RuntimeError("nothing has failed, so there is nothing to skip.")
+    if not self.failed: return self.retry()
     if not isinstance(self.failed, str): self.cursor.ran.append(self.failed.name)
     elif self.gen is None: raise RuntimeError("the code of the loop itself raised, and it cannot be skipped; mend it and retry.")
-    else: self._give_up()
+    else:
+        with self._acting(): self._give_up()
     self.failed = None
     return self.retry()
 
@@ -152,9 +174,22 @@ def _give_up(self:Player):
 @patch
 def disable(self:Player):
     "Switch off the hook that failed"
-    if self.error is None or isinstance(self.failed, str): raise RuntimeError("no hook has failed, so there is none to disable.")
+    if self.error is None or not isinstance(self.failed, HookRow): raise RuntimeError("no hook has failed, so there is none to disable.")
     self.failed.off()
     return self.retry()
+
+# %% ../nbs/13_play.ipynb #6a0e2253
+@patch
+def extend(self:Player):
+    "The loop is longer than it was: look again at what comes next"
+    if self.gen is None: return
+    gen,line = self.gen,self.cursor.line
+    try: self._enter()
+    except RuntimeError: again = False
+    else: again = name_of(self.cursor.line) == name_of(line) or not self.cursor.ran
+    if again: return
+    self.gen,self.cursor.line = gen,line
+    self.run()
 
 # %% ../nbs/13_play.ipynb #d9e00efe
 @patch
@@ -168,7 +203,7 @@ def call_hook(self:Player,
     for row,fn,get,stat in self.hooks.at(stage):
         start = perf_counter()
         try: Call(fn, get)(self.runner, scope)
-        except BaseException as e: self._blame(e, row, stage); raise
+        except BaseException as e: e.add_note(f"in hook {row.name} at {stage}"); raise
         stat[0] += 1; stat[1] += perf_counter()-start
 
 # %% ../nbs/13_play.ipynb #f7b88772

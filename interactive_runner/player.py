@@ -8,7 +8,7 @@ __all__ = ['SUSPENDS', 'UNITS', 'name_of', 'Cursor', 'enter', 'Player', 'Positio
 # %% ../nbs/12_player.ipynb #187f68b5
 import threading
 from collections import deque
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import count
 from math import inf
@@ -75,7 +75,7 @@ class Player:
     ):
         self.loop,self.runner,self.say = loop,runner or self,say
         self.cursor,self.gen = Cursor(),None
-        self.status,self.error,self.failed = 'ready',None,None # failed: what raised `error`, a hook's row or the name of a line
+        self.status,self.error,self.failed = 'ready',None,None # failed: what raised `error`, a hook's row or the name of a line; False if neither
         self.steps = {'iter': 0, 'epoch': 0} # commits so far, by unit
         self.inbox,self.acks,self.watchers = deque(),deque(maxlen=100),[]
         self.around,self.thread = around or nullcontext(),threading.get_ident()
@@ -98,6 +98,14 @@ class Player:
     def _bracket(self, stage):
         self.hooks.silent.discard(f'after_{opens(stage)}')
         return self._brackets.setdefault(stage, (opens(stage), closes(stage)))
+    @property
+    def breakable(self):
+        "Whether an interrupt that insists may raise here: in a call that blocks, but not in the middle of an optimizer's step"
+        return self.blocking and self.advancing and name_of(self.cursor.line) not in getattr(self.loop, 'lasting', ())
+    @property
+    def mode(self):
+        "What the run is in the middle of: train, val or test"
+        return next((m for m in ('test', 'val') if m in self.cursor.opened), getattr(self.loop, 'mode', 'train'))
     @property
     def epoch(self): return self.loop.epoch
     @property
@@ -168,10 +176,19 @@ def _lines(self:Player,
         else: trail.append(line)
         cursor.line = next(gen, None)
         if inbox: self._obey()
-        if until is not None and until(): return 'until'
         if self.asked: return 'asked'
+        if until is not None and self._holds(until): return 'until'
         if perf_counter() > end: return 'budget'
     return 'done'
+
+# %% ../nbs/12_player.ipynb #0892b11a
+@patch
+def _holds(self:Player, until):
+    try: return until()
+    except BaseException as e:
+        self.failed = False
+        e.add_note(f"in the condition on which to stop, epoch {self.epoch}, iter {self.iter}")
+        raise
 
 # %% ../nbs/12_player.ipynb #806539da
 @patch
@@ -185,8 +202,8 @@ def _things(self:Player, until=None, end:float=inf):
             self.cursor.trail.append(line)
             self.cursor.line = next(self.gen, None)
         if self.inbox: self._obey()
-        if until is not None and until(): return 'until'
         if self.asked: return 'asked'
+        if until is not None and self._holds(until): return 'until'
         if perf_counter() > end: return 'budget'
     return 'done'
 
@@ -198,17 +215,25 @@ def _advance(self:Player,
     fine=False, # take single hooks, not whole lines
 ):
     "Run; why it stopped, or 'error'"
-    start = perf_counter()
-    self._away += start-self._left
-    self.advancing = True
+    end = perf_counter()+budget
     try:
         if self.asked: return 'asked'
-        with self.around:
+        with self._acting():
             if self.gen is None: self._enter()
-            return (self._things if fine else self._lines)(until, start+budget)
+            return (self._things if fine else self._lines)(until, end)
     except BaseException as e:
         self._keep(e)
         return 'error'
+
+@patch
+@contextmanager
+def _acting(self:Player):
+    "Inside, the run has the thread"
+    if self.advancing: yield; return
+    self._away += perf_counter()-self._left
+    self.advancing = True
+    try:
+        with self.around: yield
     finally: self.advancing,self._left = False,perf_counter()
 
 @patch
@@ -234,7 +259,9 @@ SUSPENDS = CO_GENERATOR|CO_COROUTINE|CO_ASYNC_GENERATOR
 
 def _free(e):
     "Empty the frames of `e` that are finished, so that nothing that failed stays in memory"
-    while e is not None:
+    seen = set()
+    while e is not None and id(e) not in seen:
+        seen.add(id(e))
         for frame,_ in walk_tb(e.__traceback__):
             with suppress(RuntimeError): # one that is still running
                 if not frame.f_code.co_flags & SUSPENDS: frame.clear()
@@ -248,6 +275,7 @@ def _keep(self:Player, e):
         alive = self.gen is not None and self.gen.gi_frame is not None
         self.failed = line
         e.add_note(f"in {line if alive else 'the code of the loop after ' + line}, epoch {self.epoch}, iter {self.iter}")
+        if line in getattr(self.loop, 'lasting', ()): e.add_note(f"{line} may have changed the weights in part; a retry goes through this iteration again")
         if not alive: self.gen = None
     _free(e)
 
@@ -257,7 +285,7 @@ def _take(self:Player):
     "Become the one driver of the run"
     if self.advancing: raise RuntimeError("the run is being advanced; from inside a hook ask for `pause()` or `stop()`, which act after this line.")
     if self.error is not None: self.retry()
-    self.driver,self.asked = object(),None
+    self.driver,self.asked,self.failed,self.hooks.failed = object(),None,None,None
     self.thread = threading.get_ident()
     self._switch('running')
     return self.driver
@@ -273,9 +301,7 @@ def _switch(self:Player, status):
 @patch
 def _tell_hooks(self:Player, stage):
     try: self.call_hook(stage)
-    except BaseException as e:
-        if self.error is None: self.error,self.status = e,'error'
-        else: self.say(f"{stage} raised {e!r}")
+    except BaseException as e: self.say(f"{stage} raised {e!r}")
 
 @patch
 def _land(self:Player, why):
@@ -284,6 +310,7 @@ def _land(self:Player, why):
     if why == 'done':
         self.cursor.clear()
         self.gen = None
+    if why == 'error' and not self.blocking: self.say('; '.join([repr(self.error), *getattr(self.error, '__notes__', ())]))
     if self.asked == 'stop' and why == 'asked': self._stop()
     else: self._switch({'done': 'done', 'error': 'error'}.get(why, 'paused'))
 
@@ -371,6 +398,6 @@ def frames(self:Player):
 def position(self:Player):
     "Where the run stands"
     frames = self.frames
-    mode = next((m for m in ('test', 'val') if m in self.cursor.opened), getattr(self.loop, 'mode', 'train'))
     where = f"{frames[-1][0].co_name}, line {frames[-1][1]}" if frames else ''
-    return Position(mode, self.epoch, self.iter, name_of(self.cursor.line) if frames or self.error else 'None', getattr(self.next_hook, 'name', None), where)
+    line = name_of(self.cursor.line) if frames or self.error else 'None'
+    return Position(self.mode, self.epoch, self.iter, line, getattr(self.next_hook, 'name', None), where)

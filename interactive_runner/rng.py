@@ -8,7 +8,6 @@ __all__ = ['Generators', 'set_seed']
 # %% ../nbs/30_rng.ipynb #e7797129
 import random
 from contextlib import contextmanager
-from copy import copy
 
 import numpy as np
 import torch
@@ -19,26 +18,20 @@ class Generators:
     def __init__(self): self.take()
     def take(self):
         "Remember the states as they are now"
-        self.python,self.numpy,self.torch = random.getstate(),np.random.get_bit_generator(),torch.get_rng_state()
+        self.python,self.numpy,self.torch = random.getstate(),np.random.get_state(legacy=False),torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         return self
     def put(self):
         "Make them the states of the process"
         random.setstate(self.python)
-        np.random.set_bit_generator(self.numpy)
+        np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
         if self.cuda is not None: torch.cuda.set_rng_state_all(self.cuda)
-    def fork(self):
-        "Have a numpy generator of one's own from here on, in the state of the present one"
-        own = type(self.numpy)()
-        own.state = self.numpy.state
-        self.numpy = own
-        return self
     @contextmanager
     def again(self):
         "Inside, what was drawn from here on is drawn again; afterwards all is as it was before"
         now = Generators()
-        copy(self).fork().put()
+        self.put()
         try: yield
         finally: now.put()
 

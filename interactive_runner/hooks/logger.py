@@ -26,7 +26,7 @@ class LoggerHook(Hook):
     def before_train_epoch(self, runner): self.last = runner.loop_length('train') if runner.by_epoch else None
 
     def after_train_iter(self, runner, batch_idx):
-        n = runner.iter+1 if batch_idx is None else batch_idx+1
+        n = batch_idx+1 if runner.by_epoch and batch_idx is not None else runner.iter+1
         if n % self.interval == 0 or (n == self.last and self._last_too(n)):
             tag,text = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
             runner.logger.info(text)

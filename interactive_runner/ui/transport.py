@@ -45,7 +45,7 @@ class Transport(View):
         self.quiet = 0.
         self.play = button('Play', 'play', press=self._toggle).add_class('ir-main')
         self.steps = {u: button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
-        self.stop = button('Stop', 'stop', "End the run after this line, closing what is open", self._stop)
+        self.stop = button('Stop', 'stop', "End the run after this line; Play can go on from the last complete iteration", self._stop)
         label = HTML(tag('span', 'Step', cls='ir-soft'))
         self.buttons = HBox([self.play, label, *self.steps.values(), self.stop]).add_class('ir-buttons')
         self.state,self.said = HTML(),HTML()
@@ -97,8 +97,9 @@ def ack_html(player) -> Html:
     if not asked: return Html('')
     cmd, = asked
     if cmd.error is not None: return tag('div', f'{cmd.what}: {cmd.error}', cls='ir-said ir-bad')
-    where = f'acted before {cmd.position.line}, iteration {cmd.position.iter}' if cmd.position else 'waiting for the line that is running'
-    return tag('div', f'{cmd.number}. {cmd.what}: {where}', cls='ir-said ir-soft')
+    if cmd.position is None: return tag('div', f'{cmd.what}: waiting for the line that is running', cls='ir-said ir-soft')
+    before = '' if cmd.position.line == 'None' else f', before {cmd.position.line}'
+    return tag('div', f'last click: {cmd.what} (at iteration {cmd.position.iter}{before})', cls='ir-said ir-soft')
 
 # %% ../../nbs/81_ui.transport.ipynb #d9115778
 def bar(

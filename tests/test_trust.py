@@ -1,0 +1,339 @@
+"Whatever a person does to a run, it stays whole: one test for each way in which it once did not."
+import asyncio
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from test_runner import Order, runner, same, straight
+
+
+def weights(run): return torch.cat([p.detach().flatten() for p in run.model.parameters()])
+
+
+def test_a_star_import_leaves_the_names_of_python_alone():
+    names = {}
+    exec('from interactive_runner import *', names)
+    assert 'all' not in names and 'Runner' in names
+
+
+def test_normal_numbers_of_numpy_are_drawn_by_a_stepped_run_as_by_one_that_is_not():
+    def draws(step):
+        got,run = [],runner(val_dataloader=None, metrics=None)
+        run.on('after_train_iter')(lambda runner: got.append(np.random.randn()))
+        while step and run.status != 'done': run.step('line', 3); np.random.randn(5)
+        run.train()
+        return got
+    assert draws(False) == draws(True)
+
+
+@pytest.mark.parametrize('lines', range(16))
+@pytest.mark.parametrize('by', ['epochs', 'iters'])
+def test_a_run_that_stands_anywhere_behind_its_last_iteration_can_be_made_longer(by, lines):
+    def make(n): return runner(**dict(max_epochs=n) if by == 'epochs' else dict(max_iters=4*n, val_interval=5))
+    run,long = make(3),make(5)
+    run.run_until(**dict(epoch=3) if by == 'epochs' else dict(iter=12))
+    for _ in range(lines):
+        if run.status != 'done': run.step('line')
+    run.train(**dict(epochs=2) if by == 'epochs' else dict(iters=8))
+    long.train()
+    assert run.iter == long.iter == 20 and run.status == 'done'
+    if by == 'epochs': assert torch.equal(weights(run), weights(long))
+
+
+def test_after_an_early_stop_one_can_train_on():
+    run = runner()
+    @run.on('after_val')
+    def enough(runner): runner.train_loop.stop_training = runner.epoch == 1
+    run.train()
+    assert (run.epoch, run.status) == (1, 'done')
+    run.train(epochs=2)
+    same_as = runner(max_epochs=3)
+    same_as.train()
+    assert run.epoch == 3 and torch.equal(weights(run), weights(same_as))
+
+
+@pytest.mark.parametrize('stream', [False, True])
+def test_every_gradient_of_an_accumulated_run_is_stepped_once(stream):
+    model,seen = nn.Linear(1, 1, bias=False),[]
+    batches = [(torch.ones(1, 1), torch.zeros(1)) for _ in range(4)]
+    class Loader:
+        def __iter__(self): return iter(batches)
+        if not stream:
+            def __len__(self): return 4
+    run = runner(lambda: model, train_dataloader=Loader(), val_dataloader=None, metrics=None, max_epochs=1, accumulate=3,
+                 loss_fn=lambda pred, target: pred.sum(), optimizer=torch.optim.SGD(model.parameters(), 1.))
+    run.on('before_optim_step')(lambda runner: seen.append(round(3*model.weight.grad.item())))
+    run.train()
+    run.train(epochs=1)
+    assert seen == [3, 1, 3, 1]
+
+
+@pytest.mark.parametrize('n', range(1, 30))
+def test_a_run_stopped_anywhere_and_trained_on_is_the_run_that_was_not(n):
+    run = runner(custom_hooks=[Order()])
+    run.step('line', 10+n)
+    run.stop()
+    assert run.status == 'stopped' and not run.player.cursor.opened
+    run.train()
+    assert torch.equal(weights(run), weights(straight('epochs')))
+
+
+def test_a_condition_that_raises_is_named_and_costs_nothing():
+    run = runner(custom_hooks=[Order()])
+    run.run_until('before_optim_step', iter=2)
+    with pytest.raises(KeyError) as e: run.run_until(when=lambda r: r.outputs['acc'] > .9)
+    assert 'in the condition on which to stop' in e.value.__notes__[0]
+    run.train()
+    same(run, straight('epochs'))
+
+
+def test_a_hook_whose_error_was_caught_is_not_blamed_for_the_next():
+    run = runner(custom_hooks=[Order()])
+    class Bad:
+        def on_thing(self, runner): raise ValueError('caught')
+    run.register_hook(Bad())
+    run.step('iter')
+    with pytest.raises(ValueError, match='caught'): run.call_hook('on_thing')
+    forward = run.train_loop.forward
+    def once():
+        run.train_loop.forward = forward
+        torch.rand(3)
+        raise OSError('out of luck')
+    once.__name__,run.train_loop.forward = 'forward',once
+    with pytest.raises(OSError) as e: run.train()
+    assert 'in forward, epoch 0, iter 1' in e.value.__notes__[0] and run.player.failed == 'forward'
+    run.train()
+    same(run, straight('epochs'))
+
+
+@pytest.mark.parametrize('line', ['forward', 'backward', 'after_train_iter'])
+def test_a_hook_that_comes_in_the_middle_of_an_iteration_is_told_of_each_beginning_once(line):
+    run,got = runner(),[]
+    run.run_until(line, iter=2)
+    run.on('before_train_iter')(lambda runner: got.append(runner.iter))
+    run.run_until(iter=5)
+    assert got == [3, 4]
+
+
+def test_a_replacement_that_waits_survives_off_and_on():
+    run,got = runner(),[]
+    def make(tag):
+        class Swap:
+            def before_train_iter(self, runner): pass
+            def after_train_iter(self, runner): got.append(tag)
+        return Swap()
+    run.register_hook(make('old'), name='Swap')
+    run.run_until('forward', iter=1)
+    run.register_hook(make('new'), name='Swap')
+    run.hooks['Swap'].off()
+    run.hooks['Swap'].on()
+    run.step('iter', 2)
+    assert got == ['old', 'old', 'new']
+
+
+def test_a_skipped_batch_is_counted_nowhere():
+    run,values = runner(),[]
+    forward,bad = type(run.val_loop).forward,[0, 2]
+    def fails(self):
+        if self.done in bad: raise OSError('a bad batch')
+        forward(self)
+        values.append((self.outputs['loss'].item(), len(self.data_batch[0])))
+    run.val_loop.forward = fails.__get__(run.val_loop)
+    for _ in range(2):
+        with pytest.raises(OSError): run.train()
+        run.skip()
+    run.run_until(epoch=1, stage='commit_val')
+    (loss,n), = values
+    assert run.val_loop.metrics['loss'] == pytest.approx(loss)
+
+
+def test_a_buffer_that_forward_exchanges_is_put_back_when_the_iteration_starts_again():
+    class Centre(nn.Linear):
+        fails = ()
+        def __init__(self):
+            super().__init__(4, 2)
+            self.register_buffer('centre', torch.zeros(2))
+            self.calls = 0
+        def forward(self, x):
+            out = super().forward(x)-self.centre
+            self.centre = self.centre*.9 + out.detach().mean(0)
+            self.calls += 1
+            if self.calls in self.fails: raise OSError('out of luck')
+            return out
+    good,bad = (runner(Centre, val_dataloader=None, metrics=None) for _ in 'gb')
+    bad.model.fails = {2, 4, 7}
+    good.train()
+    for _ in range(3):
+        with pytest.raises(OSError): bad.train()
+    bad.train()
+    assert torch.equal(good.model.centre, bad.model.centre) and torch.equal(weights(good), weights(bad))
+
+
+def test_a_hook_that_changes_the_batch_and_draws_is_not_undone_by_a_retry():
+    def make(fails):
+        run = runner()
+        @run.on('before_train_iter')
+        def mix(runner):
+            x,y = runner.train_loop.data_batch
+            runner.train_loop.data_batch = x+torch.randn_like(x),y
+        forward,left = run.train_loop.forward,set(fails)
+        def work():
+            forward()
+            if run.iter in left:
+                left.discard(run.iter)
+                raise OSError
+        work.__name__,run.train_loop.forward = 'forward',work
+        for _ in fails:
+            with pytest.raises(OSError): run.train()
+        run.train()
+        return run
+    same(make(()), make((1, 5, 6)))
+
+
+@pytest.mark.parametrize('what', ['train', 'val'])
+def test_a_look_at_a_loader_with_workers_that_stay_does_not_disturb_the_run(what):
+    def make(look):
+        stays = dict(num_workers=1, persistent_workers=True)
+        data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
+        loader = DataLoader(data, 6, shuffle=True, **stays)
+        run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
+        for n in range(6):
+            if look:
+                run.step('line', 7)
+                next(iter(loader))
+                run.val()
+        run.train()
+        return run
+    same(make(False), make(True))
+
+
+def test_a_validation_by_hand_tells_its_hooks_of_its_own_batches():
+    run,got = runner(),[]
+    run.on('after_val_iter')(lambda runner: got.append((runner.inner_iter, len(runner.data_batch[0]), 'loss' in runner.outputs)))
+    assert run.position.line == 'before_run' # a look makes no difference
+    run.val()
+    assert got == [(0, 8, True), (1, 8, True), (2, 4, True)]
+
+
+def test_every_second_validation_is_every_second():
+    run,got = runner(max_epochs=4),[]
+    for stage in ('before_val', 'after_val_epoch', 'after_val'): run.on(stage, every=2, name=stage)(lambda runner, s=stage: got.append((s, runner.epoch)))
+    run.train()
+    assert got == [(s, e) for e in (2, 4) for s in ('before_val', 'after_val_epoch', 'after_val')]
+
+
+def test_an_error_that_is_its_own_cause_ends_the_line_and_not_the_kernel():
+    run = runner()
+    @run.on('after_backward', name='knot')
+    def knot(runner):
+        e = OSError('a knot')
+        raise e from e
+    with pytest.raises(OSError, match='a knot'): run.train()
+    run.disable()
+    run.train()
+    assert run.status == 'done'
+
+
+def test_a_stop_asked_in_the_last_line_of_a_step_is_a_stop():
+    run = runner()
+    run.on('after_train_iter')(lambda runner: runner.stop())
+    run.run_until('commit', iter=0)
+    assert run.status == 'stopped'
+
+
+def test_a_hook_that_pauses_while_the_run_is_being_stopped_does_no_harm():
+    run = runner()
+    run.on('after_train_epoch')(lambda runner: runner.pause())
+    run.step('iter', 2)
+    run.stop()
+    assert run.status == 'stopped' and run.player.asked is None
+    run.hooks['<lambda>'].off()
+    run.train()
+    assert run.status == 'done'
+
+
+def test_a_run_trained_on_a_thread_that_has_ended_obeys_again():
+    run = runner()
+    run.on('after_train_iter')(lambda runner: runner.pause() if runner.iter == 4 else None)
+    t = threading.Thread(target=run.train)
+    t.start(); t.join()
+    assert run.status == 'paused'
+    run.stop()
+    assert run.status == 'stopped'
+    run.train()
+    assert run.status == 'done'
+
+
+def test_an_error_of_a_played_run_is_said_though_nobody_awaits_it():
+    async def go():
+        run,said = runner(),[]
+        run.player.say = said.append
+        @run.on('after_backward')
+        def bad(runner): raise ValueError('told to nobody')
+        run.play()
+        while run.status == 'running': await asyncio.sleep(0)
+        return run.status,said
+    status,said = asyncio.run(go())
+    assert status == 'error' and any('told to nobody' in o and 'bad at after_backward' in o for o in said)
+
+
+def test_hooks_at_the_closing_of_a_stopped_run_find_the_run_s_own_world():
+    run,got = runner(),[]
+    run.on('after_train')(lambda runner: got.append((torch.is_grad_enabled(), random.random())))
+    run.step('iter', 2)
+    random.seed(1)
+    with torch.no_grad(): run.stop()
+    assert got[0][0] and random.random() == random.Random(1).random()
+
+
+def test_a_table_that_another_thread_rearranges_loses_no_call():
+    run,calls,on = runner(max_epochs=10, val_dataloader=None, metrics=None),[],True
+    run.on('after_train_iter', name='counted')(lambda runner: calls.append(1))
+    def meddle():
+        n = 0
+        while on:
+            run.hooks['IterTimerHook'].priority = n = (n+7) % 100
+            run.hooks['LoggerHook'].off().on()
+            time.sleep(1e-4)
+    t = threading.Thread(target=meddle)
+    t.start()
+    try: run.train()
+    finally: on = False; t.join()
+    assert len(calls) == 40
+
+
+BAD = {
+    'an optimizer of another model': (dict(optimizer=torch.optim.SGD(nn.Linear(1, 1).parameters(), .1)), ValueError, 'no parameter of this model'),
+    'a class as optimizer': (dict(optimizer=torch.optim.SGD), TypeError, 'optimizer is a class; pass an object'),
+    'a class as loss': (dict(loss_fn=nn.CrossEntropyLoss), TypeError, 'loss_fn is the class CrossEntropyLoss'),
+    'an iterator as loader': (dict(train_dataloader=iter([1])), TypeError, 'gone over only once'),
+    'a dataset as loader': (dict(train_dataloader=object()), TypeError, 'Wrap a dataset in a torch.utils.data.DataLoader'),
+    'text as seed': (dict(seed='a'), TypeError, 'seed must be a whole number'),
+    'no accumulation': (dict(accumulate=0), ValueError, 'accumulate must be 1, 2, ...'),
+    'text as interval': (dict(val_interval='2'), ValueError, 'val_interval must be 1, 2, ...'),
+}
+
+
+@pytest.mark.parametrize('what', BAD)
+def test_an_argument_that_cannot_work_is_refused_at_once(what):
+    given,error,text = BAD[what]
+    with pytest.raises(error, match=text): runner(**given)
+
+
+def test_a_model_with_lazy_layers_trains():
+    run = runner(lambda: nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Linear(8, 2)))
+    run.train()
+    assert run.status == 'done'
+
+
+def test_a_hook_that_is_never_called_is_told_so():
+    said,run = [],runner()
+    run.hooks.say = said.append
+    run.register_hook(type('Helper', (), {'help': lambda self: None})())
+    assert 'Helper has no method named after a stage' in said[0]
