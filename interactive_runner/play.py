@@ -15,9 +15,10 @@ from weakref import ref
 from fastcore.basics import patch
 
 from .core import choices, closest
+from .cursor import name_of
 from .hook import GIVEN, Call, HookRow
 from .interrupt import INTERRUPTS
-from .player import Player, name_of
+from .player import Player
 from .stage import closes, code_lines, generators
 
 # %% ../nbs/13_play.ipynb #4e9371d0

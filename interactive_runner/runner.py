@@ -273,7 +273,7 @@ def _evaluate(self:Runner, loop, mode):
 
 @patch
 def val(self:Runner) -> dict:
-    "Validate the model as it is; the metrics"
+    "Validate the model as it is; the metrics. While training is paused, no hook is told and nothing is logged"
     return self._evaluate(self.val_loop, 'val')
 
 @patch

@@ -203,7 +203,7 @@ def test_a_look_at_a_loader_with_workers_that_stay_does_not_disturb_the_run(what
         data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
         loader = DataLoader(data, 6, shuffle=True, **stays)
         run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
-        for n in range(6):
+        for _ in range(6):
             if look:
                 run.step('line', 7)
                 next(iter(loader))
