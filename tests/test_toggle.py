@@ -1,0 +1,97 @@
+"Every hook, at every line of two epochs with validation: off, on, moved, replaced, without harm."
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from test_runner import data, runner, state
+
+
+class EMA:
+    "Validates with averaged weights: swaps them in before a validation, and the run's own back after it"
+    def __init__(self): self.mean,self.own = None,None
+    def after_train_iter(self, runner):
+        now = [p.detach().clone() for p in runner.model.parameters()]
+        self.mean = now if self.mean is None else [.9*m + .1*p for m,p in zip(self.mean, now)]
+    def before_val(self, runner): self._put(runner, self.mean); 
+    def after_val(self, runner): self._put(runner, None)
+    @torch.no_grad()
+    def _put(self, runner, mean):
+        "Put `mean` in place, or what was there before it"
+        params = list(runner.model.parameters())
+        assert (mean is None) == (self.own is not None), 'swapped in twice, or out without having been in'
+        new = self.own if mean is None else mean
+        self.own = None if mean is None else [p.detach().clone() for p in params]
+        for p,v in zip(params, new): p.copy_(v)
+
+
+def make():
+    run = runner(train_dataloader=DataLoader(data(24), 12, shuffle=True), val_dataloader=DataLoader(data(10), 5), max_epochs=2, custom_hooks=[EMA()])
+    run.said = []
+    run.hooks.say = run.player.say = run.guard.say = run.said.append
+    return run
+
+
+def lines():
+    "How many lines the run has"
+    run,n = make(),0
+    while run.status != 'done': run.step('line'); n += 1
+    return n
+
+
+N,WEIGHTS = lines(),state
+STRAIGHT = make()
+STRAIGHT.train()
+HOOKS = [r.name for r in STRAIGHT.hooks.rows]
+
+
+def check(run, weights=True):
+    assert run.status == 'done' and run.hooks['EMA'].hook.own is None and not run.hooks.waiting
+    assert not [o for o in run.said if 'replaced' not in o], run.said
+    if weights: assert all(torch.equal(a, b) for a,b in zip(run.model.parameters(), STRAIGHT.model.parameters()))
+
+
+@pytest.mark.parametrize('name', HOOKS)
+def test_a_hook_switched_off_at_any_line_and_on_at_a_later_one_leaves_the_run_as_it_was(name):
+    for n in range(1, N-1):
+        run = make()
+        run.step('line', n)
+        run.hooks[name].off()
+        run.step('line', min(n % 7 + 1, N-1-n))
+        run.hooks[name].on()
+        run.train()
+        check(run)
+
+
+@pytest.mark.parametrize('name', HOOKS)
+def test_a_hook_switched_off_at_any_line_for_good_leaves_nothing_behind(name):
+    for n in range(1, N-1):
+        run = make()
+        run.step('line', n)
+        run.hooks[name].off()
+        run.train()
+        check(run)
+
+
+@pytest.mark.parametrize('name', HOOKS)
+def test_a_hook_moved_at_any_line_to_the_other_end_runs_on_there(name):
+    for n in range(1, N-1):
+        run = make()
+        run.step('line', n)
+        row = run.hooks[name]
+        row.priority = 100 if row.priority < 50 else 0
+        run.train()
+        check(run)
+
+
+@pytest.mark.parametrize('name', HOOKS)
+def test_a_hook_replaced_or_removed_at_any_single_call_does_its_job_or_is_gone(name):
+    for n in range(1, N-1, 3):
+        run = make()
+        run.step('hook', n)
+        hook = run.hooks[name].hook
+        run.register_hook(hook, name=name)
+        run.step('hook', 5)
+        if name != 'EMA': run.hooks.remove(name)
+        run.train()
+        check(run)
+        assert (name in run.hooks) == (name == 'EMA')
