@@ -12,7 +12,7 @@ import torch
 
 from .data import Batches
 from .metric import Averages, batch_size
-from .model import IterStart, to_device
+from .model import IterStart, set_training, to_device
 from .stage import Loop, commits
 
 # %% ../nbs/40_loop.ipynb #cd9db0d2
@@ -93,7 +93,7 @@ class TrainLoop(DataLoop):
         self.start.mark() # again, since hooks may have drawn random numbers
         if self.cycle == 0: self.runner.optimizer.zero_grad()
     def forward(self):
-        if not self.runner.model.training: self.runner.model.train()
+        if not self.runner.model.training: set_training(self.runner.model, True)
         self.outputs = self.runner.adapter.losses(self.data_batch)
     def backward(self):
         loss = self.outputs['loss']
@@ -213,7 +213,7 @@ class ValLoop(DataLoop):
 
     @torch.no_grad()
     def forward(self):
-        if self.runner.model.training: self.runner.model.eval()
+        if self.runner.model.training: set_training(self.runner.model, False)
         adapter,batch = self.runner.adapter,self.data_batch
         inputs,target = adapter.split(batch)
         pred = adapter.call(inputs)

@@ -62,7 +62,8 @@ class Player:
     @property
     def breakable(self):
         "Whether an interrupt that insists may raise here: in a call that blocks, but not in the middle of an optimizer's step"
-        return self.blocking and self.advancing and name_of(self.cursor.line) not in getattr(self.loop, 'lasting', ())
+        line = self.cursor.line
+        return self.blocking and self.advancing and not (name_of(line) in getattr(self.loop, 'lasting', ()) or hasattr(line, 'commits'))
     @property
     def mode(self):
         "What the run is in the middle of: train, val or test"

@@ -12,7 +12,7 @@ class EMA:
     def after_train_iter(self, runner):
         now = [p.detach().clone() for p in runner.model.parameters()]
         self.mean = now if self.mean is None else [.9*m + .1*p for m,p in zip(self.mean, now)]
-    def before_val(self, runner): self._put(runner, self.mean); 
+    def before_val(self, runner): self._put(runner, self.mean)
     def after_val(self, runner): self._put(runner, None)
     @torch.no_grad()
     def _put(self, runner, mean):

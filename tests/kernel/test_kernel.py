@@ -51,9 +51,8 @@ def test_two_runners_made_in_one_cell_play_side_by_side_and_another_of_the_same_
     assert kernel.value('a.status, c.status') == 'paused paused'
 
 
-@pytest.mark.parametrize('where', ['main', 'subshell'])
+@pytest.mark.parametrize('kernel, where', [(6, 'main'), (7, 'main'), (7, 'subshell')], indirect=['kernel']) # subshells came with ipykernel 7
 def test_clicks_play_step_and_pause_and_what_a_hook_prints_appears_below_the_panel(kernel, where):
-    if where == 'subshell' and kernel.value("__import__('ipykernel').version_info[0]") == '6': pytest.skip('subshells came with ipykernel 7')
     shell = kernel.subshell() if where == 'subshell' else None
     kernel.run('runner = make()')
     panel = kernel.send('runner.panel')
