@@ -91,17 +91,54 @@ def row(what, unit, values, budget=None):
     low,mid,high = spread(values)
     return dict(what=what, unit=unit, budget=budget, measured=mid, low=low, high=high, ok=None if budget is None else mid <= budget)
 
+CHORE = """
+class Chore:
+    def __init__(self): self.d,self.l = {},[]
+    def put(self, k):
+        self.d['k'] = k
+        if len(self.l) > 3: self.l.clear()
+        self.l.append(k)
+        return self.get(k)
+    def get(self, k): return k+1
+"""
+
+def chores(n):
+    "Plain Python as a trainer is made of it: small methods of many objects, each with code of its own"
+    objects = []
+    for _ in range(n):
+        space = {}
+        exec(CHORE, space)
+        objects.append(space['Chore']())
+    return lambda: [o.put(1) for o in objects]
+
+@torch.enable_grad()
+def bare_and(chore, model, optimizer, batches):
+    "The bare loop with `chore` in each iteration"
+    for x,y in batches:
+        chore()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+
 def added(rounds, folder):
-    "What the runner adds to an iteration, and to one that logs"
-    batches,(model,optimizer) = digits(BLOCK),net()
+    "What the runner adds to an iteration, and to one that logs; each against a bare loop over the same tensors"
+    batches,(model,optimizer),chore = digits(BLOCK),net(),chores(60)
     rare,often = ours(batches, BLOCK, folder),ours(batches, EVERY, folder)
-    a,b,c = alternate([lambda: bare(model, optimizer, batches), rare.train, often.train], rounds)
-    events = [(r-q)/(BLOCK//EVERY - 1) for q,r in zip(b, c)]
+    of = lambda r: lambda: bare(r.model, r.optimizer, batches)
+    alone = lambda: [chore() for _ in range(BLOCK)]
+    a,quiet,b,logging,p,both,chores_alone = alternate([of(rare), rare.train, of(often), often.train, lambda: bare(model, optimizer, batches),
+                               lambda: bare_and(chore, model, optimizer, batches), alone], rounds)
+    less = lambda xs, ys: [x-y for x,y in zip(xs, ys)]
+    quiet,logging = less(quiet, a),less(logging, b)
+    events = [x/(BLOCK//EVERY - 1) for x in less(logging, quiet)]
     us = 1e6/BLOCK
-    return [row('added per non-logged iteration', 'us', [(q-p-e)*us for p,q,e in zip(a, b, events)], 12),
+    return [row('added per non-logged iteration', 'us', [(x-e)*us for x,e in zip(quiet, events)], 12),
             row('added per log event', 'us', [e*1e6 for e in events], 200),
-            row(f'added per iteration, logging each {EVERY}', 'us', [(r-p)*us for p,r in zip(a, c)]),
-            row('an iteration of the bare loop', 'us', [p*us for p in a])]
+            row(f'added per iteration, logging each {EVERY}', 'us', [x*us for x in logging]),
+            row('an iteration of the bare loop', 'us', [x*us for x in a]),
+            row('plain Python, alone', 'us', [x*us for x in chores_alone]),
+            row('the same inside the bare loop', 'us', [x*us for x in less(both, p)])]
 
 class IdleLoop(EpochBasedTrainLoop):
     "A training loop whose work costs nothing"

@@ -30,6 +30,7 @@ def train():
         try: run.train()
         except KeyboardInterrupt: hits += 1
 asyncio.run(play()) if mode == 'play' else train()
+signal.signal(signal.SIGINT, signal.SIG_IGN) # a program that ends takes its own handlers away first
 pieces = [*run.model.state_dict().values(), *[v for s in run.optimizer.state.values() for v in s.values()]]
 pieces += [torch.tensor(run.message_hub.get_scalar(k).data[0]) for k in ('train/loss', 'val/loss', 'val/accuracy')]
 digest = hashlib.sha256(b''.join(p.detach().contiguous().numpy().tobytes() for p in pieces)).hexdigest()
