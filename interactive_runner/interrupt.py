@@ -6,9 +6,11 @@
 __all__ = ['WORK', 'INTERRUPTS', 'in_main_thread', 'is_safe', 'Interrupts']
 
 # %% ../nbs/11_interrupt.ipynb #eb88c491
+import os
 import signal
+import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from time import perf_counter
 
@@ -33,8 +35,10 @@ def is_safe(
 
 # %% ../nbs/11_interrupt.ipynb #6738c4e2
 class Interrupts:
-    "The one handler of SIGINT while runs advance: it asks them to pause"
-    def __init__(self): self.players,self.last = [],-inf # those that advance or play; when the last interrupt came
+    "The one handler of SIGINT and SIGTERM while runs advance: it asks them to pause"
+    def __init__(self):
+        self.players,self.last = [],-inf # those that advance or play; when the last interrupt came
+        self.pid,self.ending = os.getpid(),False # a process made by fork is not ours; whether SIGTERM has come
 
     def __call__(self, signum, frame):
         now,before = perf_counter(),self.last
@@ -42,12 +46,27 @@ class Interrupts:
         for p in self.players: p.asked = p.asked or 'interrupt'
         if now-before < 2 and any(p.breakable for p in self.players) and is_safe(frame): raise KeyboardInterrupt
 
+    def end(self, signum, frame):
+        "SIGTERM: end when all runs have paused"
+        if self.ending or os.getpid() != self.pid: return self.die()
+        self.ending = True
+        if hasattr(signal, 'SIGCHLD'): signal.signal(signal.SIGCHLD, signal.SIG_DFL) # torch raises there if a worker dies, and all may have been told to
+        for p in list(self.players): p.end()
+
+    def die(self):
+        "End this process by SIGTERM"
+        for f in (sys.stdout, sys.stderr):
+            with suppress(Exception): f.flush()
+        if in_main_thread(): signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     @contextmanager
     def hold(self, player):
-        "While inside, an interrupt asks `player` to pause"
+        "While inside, a signal asks `player` to pause"
         if player not in self.players: self.players.append(player)
         if not in_main_thread(): yield; return
         before = signal.signal(signal.SIGINT, self)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL: signal.signal(signal.SIGTERM, self.end)
         try: yield
         finally:
             idle = before in (self, signal.SIG_IGN) # a kernel between two cells
@@ -56,6 +75,10 @@ class Interrupts:
     def drop(self, player):
         "`player` advances no more"
         if player in self.players: self.players.remove(player)
-        if not self.players and in_main_thread() and signal.getsignal(signal.SIGINT) is self: signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.players: return
+        if self.ending: return self.die()
+        if not in_main_thread(): return
+        if signal.getsignal(signal.SIGINT) is self: signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if signal.getsignal(signal.SIGTERM) == self.end: signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 INTERRUPTS = Interrupts()

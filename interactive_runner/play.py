@@ -95,8 +95,8 @@ def pause(self:Player):
 def _pause(self:Player):
     if self.advancing: self.asked = self.asked or 'pause'
     elif self.status == 'running':
-        INTERRUPTS.drop(self)
         self._land('asked')
+        INTERRUPTS.drop(self)
 
 @patch
 def stop(self:Player):
@@ -115,6 +115,7 @@ def _stop(self:Player):
     self.cursor.clear()
     self.gen = self.asked = None
     self._switch('stopped')
+    INTERRUPTS.drop(self)
 
 @patch
 def _is_torn(self:Player):
@@ -137,6 +138,15 @@ def _leave(self:Player, bracket):
     self.cursor.ran.clear()
     self.cursor.opened.pop(bracket, None)
     self.failed = self.hooks.failed = None
+
+# %% ../nbs/13_play.ipynb #36d0a724
+@patch
+def end(self:Player):
+    "Asked by SIGTERM: pause before the next line, tell `on_exception`, and let the process end"
+    self.asked = 'end'
+    if self.advancing or self.blocking or threading.get_ident() != self.thread: return # it will see it
+    self._land('asked')
+    INTERRUPTS.drop(self)
 
 # %% ../nbs/13_play.ipynb #144fc9e0
 @patch
@@ -247,6 +257,6 @@ async def _play(self:Player, driver, until, fine):
     except asyncio.CancelledError: why = 'asked'; raise
     finally:
         if self.driver is driver:
-            INTERRUPTS.drop(self)
             self._land(why)
+            INTERRUPTS.drop(self)
     return why

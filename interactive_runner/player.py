@@ -275,6 +275,7 @@ def _land(self:Player, why):
     if why == 'error' and not self.blocking: self.say('; '.join([repr(self.error), *getattr(self.error, '__notes__', ())]))
     if self.asked == 'stop' and why == 'asked': self._stop()
     else: self._switch({'done': 'done', 'error': 'error'}.get(why, 'paused'))
+    if self.asked == 'end' and why != 'error': self._tell_hooks('on_exception')
 
 # %% ../nbs/12_player.ipynb #67e83bda
 @patch
@@ -297,9 +298,9 @@ def run(self:Player,
     self.blocking = True
     with INTERRUPTS.hold(self):
         while (why := self._advance(until, .2, fine)) == 'budget': self.notify()
-    INTERRUPTS.drop(self)
     self.blocking = False
     self._land(why)
+    INTERRUPTS.drop(self)
     return self._outcome(why)
 
 @patch
