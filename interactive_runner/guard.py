@@ -7,7 +7,7 @@ __all__ = ['Guard']
 
 # %% ../nbs/51_guard.ipynb #0f5b023b
 from contextlib import contextmanager
-from copy import copy
+from copy import deepcopy
 from math import inf
 from time import perf_counter
 
@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .core import choices
 from .live import lead
-from .rng import Generators, set_seed
+from .rng import Generators, OwnGenerators, set_seed
 
 # %% ../nbs/51_guard.ipynb #a3c46897
 class Guard:
@@ -29,25 +29,23 @@ class Guard:
         run=None, # that no other may disturb
     ):
         self.model,self.hub,self.seed,self.say,self.run = model,hub,seed,say,run
-        self.ours,self.flags,self.theirs = None,None,[]
+        self.ours,self.flags,self.grad = None,None,[] # grad: the notebook's switch, at each entry that is open
         self._modules,self._listed = [],-inf # walking through a large model takes its time, so it is done once a second
 
     def __enter__(self):
         if self.run is not None: lead(self.run)
-        self.theirs.append((Generators(), torch.is_grad_enabled()))
+        self.grad.append(torch.is_grad_enabled())
         if self.ours is None: self._begin()
-        else: self.ours.put()
+        elif len(self.grad) == 1: self.ours.swap()
         torch.set_grad_enabled(True)
         if self.flags is not None: self._compare()
         self.hub.enter()
 
     def __exit__(self, *exc):
         self.hub.leave()
-        self.ours.take()
         self.flags = [(m, m.training) for m in self.modules()]
-        theirs,grad = self.theirs.pop()
-        theirs.put()
-        torch.set_grad_enabled(grad)
+        torch.set_grad_enabled(self.grad.pop())
+        if not self.grad: self.ours.swap()
 
     def modules(self):
         "The modules of the model"
@@ -56,7 +54,8 @@ class Guard:
         return self._modules
 
     def _begin(self):
-        self.ours = Generators()
+        self.ours = OwnGenerators()
+        self.ours.swap()
         if self.seed is not None: set_seed(self.seed)
 
     def _compare(self):
@@ -72,8 +71,10 @@ class Guard:
 def aside(self:Guard):
     "Inside, the run's generators and training flags are copies"
     kept,flags = self.ours,[(m, m.training) for m in self.modules()]
-    if kept is not None: self.ours = copy(kept)
+    inside = Generators() if self.grad else None # a hook looks aside: the run's are in place
+    if kept is not None and inside is None: self.ours = deepcopy(kept)
     try: yield
     finally:
+        if inside is not None: inside.put()
         for m,training in flags: m.training = training
         self.ours,self.flags = kept,flags
