@@ -33,7 +33,8 @@ def hiring():
 # %% ../nbs/32_data.ipynb #ad2cff1d
 def own_generators(loader) -> list:
     "The random generators that `loader` was given for itself"
-    return list({id(g): g for o in (loader, getattr(loader, 'sampler', None)) if isinstance(g := getattr(o, 'generator', None), torch.Generator)}.values())
+    parts = loader,getattr(loader, 'sampler', None),getattr(getattr(loader, 'batch_sampler', None), 'sampler', None)
+    return list({id(g): g for o in parts if isinstance(g := getattr(o, 'generator', None), torch.Generator)}.values())
 
 def rest_of(
     loader, # a DataLoader, or any iterable that can be iterated again
@@ -69,7 +70,7 @@ class Batches:
         self.loader,self._it,self._batch,self._ahead,self.taken = loader,None,None,self.none,0
         self.held = False # whether a batch was taken whose iteration is not complete
         self.failed = False # whether the last fetch failed
-        self._start,self._own = None,[] # states with which this pass began: of the process, of the loader's own generators
+        self._start = None # of all generators, when this pass began
         self.seen = None # length of the last complete pass, known even for a stream
 
     @cached_property
@@ -111,14 +112,12 @@ class Batches:
     def _begin(self):
         self.taken,self._ahead = 0,self.none
         vars(self).pop('length', None)
-        self._start = Generators()
-        self._own = [(g, g.get_state()) for g in own_generators(self.loader)]
+        self._start = Generators(own_generators(self.loader))
         with hiring(): self._it = iter(self.loader)
 
     def _again(self):
         "An iterator over what is left of this pass, None if that is all of it"
-        for g,state in self._own: g.set_state(state)
-        if self.taken == 0: return None
+        if self.taken == 0: return self._start.put()
         with self._start.again(), hiring(): return rest_of(self.loader, self.taken)
     def rewind(self):
         "The pass is over: the next batch begins another"

@@ -7,7 +7,6 @@ __all__ = ['Guard']
 
 # %% ../nbs/51_guard.ipynb #0f5b023b
 from contextlib import contextmanager
-from copy import deepcopy
 from math import inf
 from time import perf_counter
 
@@ -27,8 +26,9 @@ class Guard:
         seed:int=None, # for the generators, when the run begins
         say=print, # told what a person should know
         run=None, # that no other may disturb
+        more=(), # random generators of its loaders
     ):
-        self.model,self.hub,self.seed,self.say,self.run = model,hub,seed,say,run
+        self.model,self.hub,self.seed,self.say,self.run,self.more = model,hub,seed,say,run,more
         self.ours,self.flags,self.grad = None,None,[] # grad: the notebook's switch, at each entry that is open
         self._modules,self._listed = [],-inf # walking through a large model takes its time, so it is done once a second
 
@@ -54,7 +54,7 @@ class Guard:
         return self._modules
 
     def _begin(self):
-        self.ours = OwnGenerators()
+        self.ours = OwnGenerators(self.more)
         self.ours.swap()
         if self.seed is not None: set_seed(self.seed)
 
@@ -71,8 +71,8 @@ class Guard:
 def aside(self:Guard):
     "Inside, the run's generators and training flags are copies"
     kept,flags = self.ours,[(m, m.training) for m in self.modules()]
-    inside = Generators() if self.grad else None # a hook looks aside: the run's are in place
-    if kept is not None and inside is None: self.ours = deepcopy(kept)
+    inside = Generators(self.more) if self.grad else None # a hook looks aside: the run's are in place
+    if kept is not None and inside is None: self.ours = kept.copy()
     try: yield
     finally:
         if inside is not None: inside.put()

@@ -8,7 +8,7 @@ __all__ = ['Generators', 'set_seed', 'OwnGenerators']
 # %% ../nbs/30_rng.ipynb #e7797129
 import random
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from ctypes import string_at
 
 import numpy as np
@@ -16,23 +16,24 @@ import torch
 
 # %% ../nbs/30_rng.ipynb #97a3925b
 class Generators:
-    "The states of the random generators of the process"
-    def __init__(self): self.take()
-    def take(self):
-        "Remember the states as they are now"
+    "The states, as they are now, of the random generators of the process"
+    def __init__(self,
+        more=() # other `torch.Generator`s
+    ):
         self.python,self.numpy,self.torch = random.getstate(),np.random.get_state(legacy=False),torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-        return self
+        self.more = [(g, g.get_state()) for g in more]
     def put(self):
-        "Make them the states of the process"
+        "Put the generators back to them"
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
         if self.cuda is not None: torch.cuda.set_rng_state_all(self.cuda)
+        for g,state in self.more: g.set_state(state)
     @contextmanager
     def again(self):
         "Inside, what was drawn from here on is drawn again; afterwards all is as it was before"
-        now = Generators()
+        now = Generators([g for g,_ in self.more])
         self.put()
         try: yield
         finally: now.put()
@@ -57,10 +58,18 @@ def _spare():
 
 class OwnGenerators:
     "Generators beside those of the process, and at first like them"
-    def __init__(self):
+    def __init__(self,
+        more=() # other `torch.Generator`s to have a state of one's own for
+    ):
         self.python,self.torch,self.cuda = random.getstate(),torch.get_rng_state(),None
         self.bits,self.spare,self.placed = deepcopy(np.random.get_bit_generator()),_spare(),None # placed: memory of numpy's when it was put in place, without a spare
-        self.memory = _memory(self.bits)
+        self.memory,self.more = _memory(self.bits),[(g, g.get_state()) for g in more]
+
+    def copy(self):
+        "Others that are now like these"
+        res = copy(self)
+        res.bits,res.placed = deepcopy(self.bits),None
+        return res
 
     def swap(self):
         "Exchange them for those of the process"
@@ -69,6 +78,8 @@ class OwnGenerators:
         self.torch,state = torch.get_rng_state(),self.torch
         torch.set_rng_state(state)
         self._swap_numpy()
+        self.more,more = [(g, g.get_state()) for g,_ in self.more],self.more
+        for g,state in more: g.set_state(state)
         if torch.cuda.is_initialized(): self._swap_cuda()
 
     def _swap_numpy(self):

@@ -13,6 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from .core import choices, closest, late
+from .data import own_generators
 from .hook import FunctionHook, HookTable
 from .hub import MessageHub
 from .logger import get_logger
@@ -130,7 +131,8 @@ def _make_logs(self:Runner, log_processor, log_level):
 
 @patch
 def _make_player(self:Runner, defaults, custom, seed):
-    self.guard = late(GUARD)(self.model, self.message_hub, seed, self.logger.info, self)
+    loaders = [o.dataloader for o in (self.main, self.val_loop, self.test_loop) if o is not None]
+    self.guard = late(GUARD)(self.model, self.message_hub, seed, self.logger.info, self, [g for o in loaders for g in own_generators(o)])
     loop = self.train_loop or self.val_loop or self.test_loop or self.main
     self.player = Player(loop, HookTable(say=self.logger.info), runner=self, around=self.guard, say=self.logger.info)
     self.hooks = self.player.hooks

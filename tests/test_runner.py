@@ -375,10 +375,13 @@ class FailsOnce(TensorDataset):
         return super().__getitem__(i)
 
 
+@pytest.mark.parametrize('own', [False, True])
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('kind', ['epochs', 'iterations'])
-def test_a_batch_that_cannot_be_fetched_is_fetched_again_and_the_rest_of_the_epoch_is_as_it_would_have_been(kind, workers, tmp_path):
-    def run(flag): return runner(train_dataloader=DataLoader(FailsOnce(flag), 12, shuffle=True, drop_last=True, num_workers=workers), **KINDS[kind])
+def test_a_batch_that_cannot_be_fetched_is_fetched_again_and_the_rest_of_the_epoch_is_as_it_would_have_been(kind, workers, own, tmp_path):
+    def run(flag):
+        given = dict(generator=torch.Generator().manual_seed(5)) if own else {}
+        return runner(train_dataloader=DataLoader(FailsOnce(flag), 12, shuffle=True, drop_last=True, num_workers=workers, **given), **KINDS[kind])
     (tmp_path/'good').touch()
     good,failing = run(tmp_path/'good'),run(tmp_path/'bad')
     good.train()

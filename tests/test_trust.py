@@ -213,6 +213,25 @@ def test_a_look_at_a_loader_with_workers_that_stay_does_not_disturb_the_run(what
     same(make(False), make(True))
 
 
+@pytest.mark.parametrize('what', ['train', 'val'])
+def test_a_look_at_a_loader_with_a_generator_of_its_own_does_not_disturb_the_run(what):
+    def make(look):
+        g = torch.Generator().manual_seed(3)
+        data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
+        loader = DataLoader(data, 6, shuffle=True, generator=g)
+        run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
+        for _ in range(6):
+            if look:
+                run.step('line', 7)
+                next(iter(loader))
+                run.val()
+        run.train()
+        return run,g
+    (quiet,g),(looked,_) = make(False),make(True)
+    same(quiet, looked)
+    assert torch.equal(g.get_state(), torch.Generator().manual_seed(3).get_state()), 'what the run drew is its own affair'
+
+
 def test_a_validation_by_hand_tells_its_hooks_of_its_own_batches():
     run,got = runner(),[]
     run.on('after_val_iter')(lambda runner: got.append((runner.inner_iter, len(runner.data_batch[0]), 'loss' in runner.outputs)))
