@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from .core import choices, closest
+from .core import choices, closest, words
 from .stage import GENERIC, STAGES, expand, is_tight, mode_of, opens
 
 # %% ../nbs/11_hook.ipynb #386aeb79
@@ -380,7 +380,7 @@ def settle(self:HookTable):
     for key in [k for k in self.waiting if k[0] not in self or not self[k[0]].held]:
         what,act = self.waiting.pop(key)
         try: act()
-        except Exception as e: self.say(f"{key[0]}, {what}: {e!r}")
+        except Exception as e: self.say(f"{key[0]}, {what}: {words(e)}")
     self.changed()
 
 # %% ../nbs/11_hook.ipynb #a2ed7c23

@@ -76,6 +76,7 @@ class Interrupts:
         "`player` advances no more"
         if player in self.players: self.players.remove(player)
         if self.players: return
+        self.last = -inf
         if self.ending: return self.die()
         if not in_main_thread(): return
         if signal.getsignal(signal.SIGINT) is self: signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -14,7 +14,7 @@ from weakref import ref
 
 from fastcore.basics import patch
 
-from .core import choices, closest
+from .core import choices, closest, words
 from .cursor import name_of
 from .hook import GIVEN, Call, HookRow
 from .interrupt import INTERRUPTS
@@ -50,7 +50,7 @@ def run_until(self:Player,
 class Command:
     "Something asked of a run: what, and, once it has acted, where, or why not"
     def __init__(self, number, what, act): self.number,self.what,self.act,self.position,self.error = number,what,act,None,None
-    def __repr__(self): return f"{self.number}: {self.what}, " + (f"failed: {self.error}" if self.error else str(self.position or 'waiting'))
+    def __repr__(self): return f"{self.number}: {self.what}, " + (f"failed: {words(self.error, str)}" if self.error is not None else str(self.position or 'waiting'))
 
 @patch
 def tell(self:Player,
@@ -76,7 +76,7 @@ def _do(self:Player, cmd):
     try: cmd.act()
     except Exception as e:
         cmd.error = e
-        self.say(f"{cmd.what}: {e}")
+        self.say(f"{cmd.what}: {words(e, str)}")
     cmd.position,cmd.act = self.position,None # a record outlives what it speaks of
     if not self.advancing: self.notify()
 
@@ -128,13 +128,13 @@ def _finish(self:Player):
     try:
         if not getattr(self.cursor.line, 'commits', None): self._give_up()
         self._lines(lambda: True)
-    except BaseException as e: self.say(f"{name_of(self.cursor.line)}: {e!r}")
+    except BaseException as e: self.say(f"{name_of(self.cursor.line)}: {words(e)}")
 
 @patch
 def _leave(self:Player, bracket):
     "Run the closing stage of `bracket` outside its place in the loop"
     try: self._stage(f'after_{bracket}')
-    except BaseException as e: self.say(f"after_{bracket}: {e!r}")
+    except BaseException as e: self.say(f"after_{bracket}: {words(e)}")
     self.cursor.ran.clear()
     self.cursor.opened.pop(bracket, None)
     self.failed = self.hooks.failed = None

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from .core import choices, closest
+from .core import choices, closest, words
 from .cursor import Cursor, enter, name_of
 from .hook import HookTable
 from .interrupt import INTERRUPTS
@@ -263,7 +263,7 @@ def _switch(self:Player, status):
 @patch
 def _tell_hooks(self:Player, stage):
     try: self.call_hook(stage)
-    except BaseException as e: self.say(f"{stage} raised {e!r}")
+    except BaseException as e: self.say(f"{stage} raised {words(e)}")
 
 @patch
 def _land(self:Player, why):
@@ -272,7 +272,7 @@ def _land(self:Player, why):
     if why == 'done':
         self.cursor.clear()
         self.gen = None
-    if why == 'error' and not self.blocking: self.say('; '.join([repr(self.error), *getattr(self.error, '__notes__', ())]))
+    if why == 'error' and not self.blocking: self.say('; '.join([words(self.error), *getattr(self.error, '__notes__', ())]))
     if self.asked == 'stop' and why == 'asked': self._stop()
     else: self._switch({'done': 'done', 'error': 'error'}.get(why, 'paused'))
     if self.asked == 'end' and why != 'error': self._tell_hooks('on_exception')
@@ -285,7 +285,7 @@ def notify(self:Player):
         try: watch()
         except Exception as e:
             self.watchers.remove(watch)
-            self.say(f"a watcher of the run raised {e!r} and is not told any more")
+            self.say(f"a watcher of the run raised {words(e)} and is not told any more")
 
 # %% ../nbs/12_player.ipynb #531581db
 @patch
@@ -298,8 +298,8 @@ def run(self:Player,
     self.blocking = True
     with INTERRUPTS.hold(self):
         while (why := self._advance(until, .2, fine)) == 'budget': self.notify()
-    self.blocking = False
     self._land(why)
+    self.blocking = False
     INTERRUPTS.drop(self)
     return self._outcome(why)
 

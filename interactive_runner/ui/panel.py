@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, finalize, ref
 from fastcore.basics import patch
 from ipywidgets import HTML, HBox, VBox
 
+from ..core import words
 from . import chart, hooks, logs, loop, style, transport
 from .style import join, put, sheet, tag
 
@@ -119,9 +120,9 @@ def _draw(self:Panel, name, view):
         view.refresh()
         self.faults.pop(name, None)
     except Exception as e:
-        if name not in self.faults: self.player.say(f"the view {name!r} of the panel cannot be drawn: {e!r}")
+        if name not in self.faults: self.player.say(f"the view {name!r} of the panel cannot be drawn: {words(e)}")
         self.faults[name] = e
-    put(self.note, value=join([tag('div', f'{k}: {e!r}', cls='ir-bad') for k,e in self.faults.items()]))
+    put(self.note, value=join([tag('div', f'{k}: {words(e)}', cls='ir-bad') for k,e in self.faults.items()]))
 
 # %% ../../nbs/86_ui.panel.ipynb #933e0591
 @patch

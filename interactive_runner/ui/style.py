@@ -13,6 +13,8 @@ from weakref import ref
 
 from ipywidgets import HTML, Button, Widget
 
+from ..core import words
+
 # %% ../../nbs/80_ui.style.ipynb #91a52c8b
 class Html(str):
     "Text that is HTML already"
@@ -20,8 +22,7 @@ class Html(str):
 
 def esc(o) -> str:
     "`o` as HTML: what is HTML already stays, all else is text"
-    if type(o) is Html: return o
-    return o.__html__() if hasattr(o, '__html__') else Html(escape(str(o)))
+    return o if isinstance(o, Html) else Html(escape(words(o, str)))
 
 def join(parts, sep='') -> Html:
     "One piece of HTML out of many"
@@ -36,7 +37,7 @@ def tag(
     "An HTML element"
     text = f' class="{cls}"' if cls else ''
     for k,v in attrs.items():
-        if v is not None: text += f' {k.replace("_", "-")}="{escape(str(v))}"'
+        if v is not None: text += f' {k.replace("_", "-")}="{escape(words(v, str))}"'
     return Html(f"<{name}{text}>{''.join([esc(o) for o in inner])}</{name}>")
 
 # %% ../../nbs/80_ui.style.ipynb #56ce7752

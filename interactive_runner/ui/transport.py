@@ -13,7 +13,7 @@ from traceback import format_exception
 
 from ipywidgets import HTML, HBox, VBox
 
-from ..core import clock_text
+from ..core import clock_text, words
 from .style import Html, View, button, join, num, put, tag
 
 # %% ../../nbs/81_ui.transport.ipynb #7df47c81
@@ -96,7 +96,7 @@ def ack_html(player) -> Html:
     asked = list(player.inbox)[-1:] or list(player.acks)[-1:]
     if not asked: return Html('')
     cmd, = asked
-    if cmd.error is not None: return tag('div', f'{cmd.what}: {cmd.error}', cls='ir-said ir-bad')
+    if cmd.error is not None: return tag('div', f'{cmd.what}: {words(cmd.error, str)}', cls='ir-said ir-bad')
     if cmd.position is None: return tag('div', f'{cmd.what}: waiting for the line that is running', cls='ir-said ir-soft')
     before = '' if cmd.position.line == 'None' else f', before {cmd.position.line}'
     return tag('div', f'last click: {cmd.what} (at iteration {cmd.position.iter}{before})', cls='ir-said ir-soft')
@@ -198,7 +198,8 @@ def error_html(e) -> Html:
     "An exception: type and text, its notes, its traceback folded"
     notes = [tag('div', o, cls='ir-where') for o in getattr(e, '__notes__', ())]
     trace = tag('details', tag('summary', 'traceback'), tag('pre', ''.join(format_exception(e)), cls='ir-code'))
-    return tag('div', tag('div', tag('b', type(e).__name__), f': {e}' if str(e) else '', cls='ir-what'), *notes, trace, role='alert')
+    text = words(e, str)
+    return tag('div', tag('div', tag('b', type(e).__name__), text and f': {text}', cls='ir-what'), *notes, trace, role='alert')
 
 # %% ../../nbs/81_ui.transport.ipynb #02153882
 CSS = '''
