@@ -18,9 +18,10 @@ class Odd(Exception):
     __hash__ = None
     def __eq__(self, other): raise RuntimeError('compares with nothing')
 
-FOREIGN = {'no arguments': Exception(), 'exit': SystemExit(), 'exit with a code': SystemExit(3), 'interrupt': KeyboardInterrupt(), 'stop iteration': StopIteration(),
-           'generator exit': GeneratorExit(), 'cancelled': asyncio.CancelledError(), 'unspeakable': Unspeakable(), 'odd': Odd(), 'assert': AssertionError(),
-           'group': BaseExceptionGroup('several', [SystemExit(), ValueError()]), 'text with markup': ValueError('<b>%s {} \x00 \ud800'), 'timeout': TimeoutError()}
+FOREIGN = {
+    'no arguments': Exception(), 'exit': SystemExit(), 'exit with a code': SystemExit(3), 'interrupt': KeyboardInterrupt(), 'stop iteration': StopIteration(),
+    'generator exit': GeneratorExit(), 'cancelled': asyncio.CancelledError(), 'unspeakable': Unspeakable(), 'odd': Odd(), 'assert': AssertionError(),
+    'group': BaseExceptionGroup('several', [SystemExit(), ValueError()]), 'text with markup': ValueError('<b>%s {} \x00 \ud800'), 'timeout': TimeoutError()}
 
 
 def breaks(run, where, e):

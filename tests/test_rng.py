@@ -10,8 +10,8 @@ from interactive_runner.hub import MessageHub
 from interactive_runner.rng import OwnGenerators, set_seed
 
 DRAWS = {'python': random.random, 'gauss': lambda: random.gauss(0, 1), 'uniform': np.random.random, 'normal': lambda: float(np.random.randn()),
-         'torch': lambda: torch.rand(1).item(), 'torch normal': lambda: torch.randn(3).tolist(), 'seed': lambda: set_seed(7), 'numpy seed': lambda: np.random.seed(3),
-         'shuffle': lambda: np.random.permutation(5).tolist(), 'nothing': lambda: None}
+         'torch': lambda: torch.rand(1).item(), 'torch normal': lambda: torch.randn(3).tolist(), 'seed': lambda: set_seed(7),
+         'numpy seed': lambda: np.random.seed(3), 'shuffle': lambda: np.random.permutation(5).tolist(), 'nothing': lambda: None}
 draws = st.lists(st.sampled_from(sorted(DRAWS)), max_size=4)
 turns = st.lists(st.tuples(st.sampled_from(['run', 'notebook']), draws), max_size=12)
 

@@ -1,5 +1,9 @@
-"Runs in a real kernel, of both generations: cells, clicks, interrupts, re-runs."
+"Runs in a real kernel, of both generations: cells, clicks, signals, errors, re-runs."
+import signal
+import time
+
 import pytest
+import torch
 
 from kernel import Kernel
 
@@ -87,10 +91,77 @@ def test_an_interrupt_of_a_blocking_train_ends_its_cell_and_the_run_goes_on_late
     kernel.run('runner = make(custom_hooks=[])')
     cell = kernel.send('runner.train()')
     kernel.listen(lambda: any(c['execution_state'] == 'busy' for c in kernel.of(cell, 'status')), 'the cell to begin')
-    import time; time.sleep(.5)
+    time.sleep(.5)
     kernel.manager.interrupt_kernel()
     kernel.listen(lambda: kernel.is_idle(cell), 'the end of the cell')
     assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
     assert kernel.value('runner.status') == 'paused'
     kernel.run('n = runner.iter; runner.step()')
     assert kernel.value('runner.iter - n') == '1'
+
+
+def test_a_busy_cell_is_interrupted_as_usual_while_a_run_plays(kernel):
+    kernel.run('runner = make(custom_hooks=[]); runner.play()')
+    kernel.wait('runner.iter > 3', True)
+    cell = kernel.send('while True: pass')
+    kernel.listen(lambda: any(c['execution_state'] == 'busy' for c in kernel.of(cell, 'status')), 'the cell to begin')
+    time.sleep(.5)
+    kernel.manager.interrupt_kernel()
+    kernel.listen(lambda: kernel.is_idle(cell), 'the end of the cell')
+    assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
+    n = int(kernel.value('runner.iter'))
+    kernel.wait(f'runner.status, runner.iter > {n}', 'running True')
+
+
+def test_interrupts_in_pairs_end_neither_a_playing_run_nor_its_kernel(kernel):
+    kernel.run('runner = make(custom_hooks=[]); first = runner.model.weight.clone()')
+    for _ in range(5):
+        kernel.run('_ = runner.play()')
+        kernel.run('await asyncio.sleep(.05)')
+        for _ in range(2): kernel.manager.interrupt_kernel()
+        kernel.wait('runner.status', 'paused')
+    kernel.run("n = runner.iter; _ = runner.run_until(iter=n+1, stage='fetch'); straight = make(custom_hooks=[])")
+    kernel.run("_ = straight.run_until(iter=n+1, stage='fetch')")
+    assert kernel.value('torch.equal(runner.model.weight, straight.model.weight), torch.equal(first, runner.model.weight)') == 'True False'
+
+
+@pytest.mark.parametrize('error', ['SystemExit', 'KeyboardInterrupt', 'StopIteration', 'asyncio.CancelledError'])
+def test_a_hook_that_raises_what_ends_programs_ends_neither_the_kernel_nor_the_run(kernel, error):
+    kernel.run(f"""runner = make(custom_hooks=[]); left = [1]
+@runner.on('after_forward')
+def leave(runner):
+    if runner.iter == 3 and left: raise {error}(left.pop())
+_ = runner.play()""")
+    kernel.wait('runner.status', 'error')
+    assert error.split('.')[-1] in kernel.value('repr(runner.error)')
+    kernel.run('_ = runner.play()')
+    kernel.wait('runner.iter > 5 and runner.status', 'running')
+
+
+def test_a_run_whose_variable_is_overwritten_plays_on_obeys_its_panel_and_is_freed_at_its_end(kernel):
+    kernel.run('import weakref; runner = make(custom_hooks=[], max_epochs=50)')
+    kernel.send('runner.panel')
+    kernel.run('ref,panel = weakref.ref(runner),runner.panel; _ = runner.play()')
+    kernel.run('runner = None; _ = None')
+    kernel.wait('len(tasks()), ref().status', '1 running')
+    kernel.click('panel.transport.play')
+    kernel.wait('ref().status', 'paused')
+    kernel.click('panel.transport.play')
+    kernel.wait('ref() is None or ref().status == "done"', True)
+    kernel.run('del panel')
+    kernel.wait('len(tasks()), len(runs())', '0 0')
+
+
+def test_a_kernel_told_to_end_while_a_run_plays_lets_hooks_save_first(kernel, tmp_path):
+    kernel.run(f"""runner = make(custom_hooks=[])
+@runner.on('on_exception')
+def save(runner): torch.save(dict(iter=runner.iter, line=runner.position.line, weight=runner.model.weight), {str(tmp_path/'last.pth')!r})
+_ = runner.play()""")
+    kernel.wait('runner.iter > 3', True)
+    kernel.manager.signal_kernel(signal.SIGTERM)
+    for _ in range(100):
+        if not kernel.manager.is_alive(): break
+        time.sleep(.1)
+    assert kernel.manager.provisioner.process.returncode == -signal.SIGTERM
+    saved = torch.load(tmp_path/'last.pth')
+    assert saved['iter'] > 3 and saved['weight'].shape == (2, 4)
