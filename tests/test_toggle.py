@@ -95,3 +95,63 @@ def test_a_hook_replaced_or_removed_at_any_single_call_does_its_job_or_is_gone(n
         run.train()
         check(run)
         assert (name in run.hooks) == (name == 'EMA')
+
+
+def values(run, key): return list(run.message_hub.get_scalar(key).data[0])
+
+
+def test_runtime_info_that_is_off_writes_nothing_and_goes_on_with_the_iteration_it_comes_into():
+    run = make()
+    run.run_until(iter=1, stage='fetch')
+    run.hooks['RuntimeInfoHook'].off()
+    run.run_until(iter=3, stage='backward')
+    run.hooks['RuntimeInfoHook'].on()
+    run.train()
+    loss,straight = values(run, 'train/loss'),values(STRAIGHT, 'train/loss')
+    assert loss == [straight[0], *straight[3:]] and len(straight) == 4
+
+
+def test_runtime_info_behind_the_logger_lets_lines_speak_of_the_iterations_before():
+    run,seen = make(),[]
+    run.hooks['RuntimeInfoHook'].move(after='LoggerHook')
+    run.on('after_train_iter', priority='NORMAL', name='reads')(lambda runner: seen.append(len(runner.message_hub.log_scalars.get('train/loss', ()))))
+    run.train()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_timer_that_comes_back_times_the_first_iteration_from_there():
+    run,now = make(),[0.]
+    run.player.clock = lambda: now[0]
+    run.hooks['IterTimerHook'].off()
+    run.run_until(iter=1, stage='fetch')
+    now[0] += 100
+    run.hooks['IterTimerHook'].on()
+    for _ in range(2):
+        run.run_until(stage='backward')
+        now[0] += 1
+        run.step('iter')
+    assert values(run, 'train/time') == [1, 1] and values(run, 'train/data_time') == [0, 0]
+
+
+def test_a_logger_that_comes_back_speaks_of_its_whole_window():
+    run,lines = runner(max_epochs=3),[]
+    run.hooks['LoggerHook'].hook.interval = 2
+    run.logger.info = lines.append
+    run.hooks['LoggerHook'].off()
+    run.run_until(iter=3, stage='fetch')
+    run.hooks['LoggerHook'].on()
+    run.run_until(iter=4, stage='fetch')
+    mean = sum(values(run, 'train/loss'))/4
+    assert len(lines) == 1 and f'loss: {mean:.4f}' in lines[0]
+
+
+def test_a_logger_before_a_hook_that_writes_shows_the_number_of_the_iteration_before():
+    run,lines = make(),[]
+    class Writes:
+        def after_train_iter(self, runner): runner.message_hub.update_scalar('train/mine', runner.iter)
+    run.register_hook(Writes(), priority=100)
+    run.hooks['LoggerHook'].hook.interval = 1
+    run.logger.info = lines.append
+    run.run_until(iter=2, stage='fetch')
+    assert 'mine' not in lines[0] and 'mine: 0.0000' in lines[1]
+
