@@ -128,7 +128,7 @@ def flatness(n, folder):
         rel = [v/s for v,s in zip(values, speed)]
         early = spread(rel[:part])[1]
         res.append(row(what, 'x', [o/early for o in rel[-part:]], 1.1))
-    return [row('iteration without work', 'us', [o*1e3 for o in quiet]), *res]
+    return [row('iteration without work', 'us', [o*1e3 for o in quiet]), row('log event, without work', 'us', [o*1e4 for o in event]), *res]
 
 def import_time(n=5):
     "Seconds of `import interactive_runner` after `import torch`, in fresh processes"

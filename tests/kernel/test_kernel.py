@@ -1,4 +1,5 @@
 "Runs in a real kernel, of both generations: cells, clicks, signals, errors, re-runs."
+import random
 import signal
 import time
 
@@ -111,6 +112,24 @@ def test_a_busy_cell_is_interrupted_as_usual_while_a_run_plays(kernel):
     assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
     n = int(kernel.value('runner.iter'))
     kernel.wait(f'runner.status, runner.iter > {n}', 'running True')
+
+
+def test_two_hundred_interrupts_of_a_playing_run_tear_nothing_and_the_kernel_lives_on(kernel):
+    kernel.run("""runner,pauses = make(max_epochs=10**6, custom_hooks=[]),0
+async def again():
+    global pauses
+    while True:
+        if runner.status in ('ready', 'paused'): runner.play(); pauses += 1
+        await asyncio.sleep(0)
+task = asyncio.create_task(again())""")
+    rnd = random.Random(0)
+    for _ in range(200):
+        time.sleep(rnd.random()*.012)
+        kernel.manager.interrupt_kernel()
+    assert int(kernel.value('pauses')) > 50, 'the interrupts came too late to be noticed'
+    kernel.run("task.cancel(); runner.pause(); n = runner.iter; straight = make(max_epochs=10**6, custom_hooks=[])")
+    kernel.run("_ = runner.run_until(iter=n+1, stage='fetch'); _ = straight.run_until(iter=n+1, stage='fetch')")
+    assert kernel.value('torch.equal(runner.model.weight, straight.model.weight), n > 100') == 'True True'
 
 
 def test_interrupts_in_pairs_end_neither_a_playing_run_nor_its_kernel(kernel):
