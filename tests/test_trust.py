@@ -356,3 +356,44 @@ def test_a_hook_that_is_never_called_is_told_so():
     run.hooks.say = said.append
     run.register_hook(type('Helper', (), {'help': lambda self: None})())
     assert 'Helper has no method named after a stage' in said[0]
+
+
+def playing(): return [t for t in asyncio.all_tasks() if t.get_coro().__name__ == '_play']
+
+TAKES_OVER = {'train': lambda run: run.train(), 'step': lambda run: run.step('line', 5), 'run_until': lambda run: run.run_until(iter=run.iter+1),
+              'play': lambda run: run.play(), 'play twice': lambda run: [run.play(), run.play()], 'train longer': lambda run: run.train(epochs=3)}
+
+@pytest.mark.parametrize('turns', [1, 16*7, 16*30+3])
+@pytest.mark.parametrize('how', TAKES_OVER)
+def test_whoever_takes_over_a_playing_run_is_its_one_driver_and_nothing_is_done_twice(how, turns, monkeypatch):
+    monkeypatch.setattr('interactive_runner.play.HAND_OVER', 0.) # after each line
+    async def main():
+        run = runner(custom_hooks=[Order()])
+        first = run.play()
+        for _ in range(turns): await asyncio.sleep(0)
+        n = run.iter
+        TAKES_OVER[how](run)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(playing()) == (1 if how.startswith('play') else 0)
+        assert await first is run, 'whoever waits for the first player is not left waiting'
+        assert run.status in ('running', 'paused', 'done') and run.iter >= n
+        await run.play()
+        return run
+    straight = runner(custom_hooks=[Order()])
+    run = asyncio.run(main())
+    straight.train(epochs=run.max_epochs)
+    same(run, straight)
+
+
+def test_two_runs_that_play_at_once_are_each_as_if_alone():
+    async def main():
+        runs = [runner(custom_hooks=[Order()], seed=s) for s in (1, 2)]
+        handles = [run.play() for run in runs]
+        for h in handles: await h
+        return runs
+    for run,seed in zip(asyncio.run(main()), (1, 2)):
+        alone = runner(custom_hooks=[Order()], seed=seed)
+        alone.train()
+        same(run, alone)
+

@@ -25,6 +25,7 @@ def make(model=None, **given):
                  optimizer=torch.optim.Adam(model.parameters()), max_epochs=1000, seed=0, log_level='ERROR', custom_hooks=[Slow(), Tells()])
     return Runner(model, **parts | given)
 def tasks(): return [t for t in asyncio.all_tasks() if '_play' in repr(t.get_coro())]
+def held(): gc.collect(); return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()),len(gc.get_objects())
 def runs(): gc.collect(); return [o for o in gc.get_objects() if type(o) is Runner]
 '''
 
@@ -37,11 +38,20 @@ def kernel(request):
     k.close()
 
 
-def test_a_runner_cell_that_is_run_twenty_times_leaves_one_task_and_one_runner(kernel):
+def held(kernel):
+    "How many tensors and objects there are, once the widgets of earlier panels are closed and it was said to the front end"
+    for _ in range(3): kernel.run('_ = gc.collect(); await asyncio.sleep(.05)')
+    return eval(kernel.value('held()'))
+
+
+def test_a_runner_cell_that_is_run_twenty_times_leaves_one_task_and_one_runner_and_memory_stays_flat(kernel):
     for last in ('runner.play()', 'runner'):
-        for _ in range(10):
+        for i in range(10):
             kernel.run(f'runner = make()\nrunner.play()\n{last}', cell='the-runner')
             kernel.run('await asyncio.sleep(.02)')
+            if i == 2: tensors,objects = held(kernel)
+        now = held(kernel)
+        assert now[0] <= tensors+5 and now[1] < objects*1.01, f'seven more runs: {tensors} tensors, {objects} objects became {now}'
     assert kernel.value('len(tasks())') == '1'
     assert kernel.value('len(runs())') == '1'
     assert kernel.value('runner.status') == 'running'
