@@ -11,7 +11,6 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from functools import cached_property
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -33,8 +32,10 @@ def hiring():
 # %% ../nbs/32_data.ipynb #ad2cff1d
 def own_generators(loader) -> list:
     "The random generators that `loader` was given for itself"
-    parts = loader,getattr(loader, 'sampler', None),getattr(getattr(loader, 'batch_sampler', None), 'sampler', None)
-    return list({id(g): g for o in parts if isinstance(g := getattr(o, 'generator', None), torch.Generator)}.values())
+    batch_sampler = getattr(loader, 'batch_sampler', None)
+    parts = loader,getattr(loader, 'sampler', None),batch_sampler,getattr(batch_sampler, 'sampler', None)
+    found = {id(g): g for o in parts if isinstance(g := getattr(o, 'generator', None), torch.Generator)}
+    return [g for g in found.values() if g is not torch.default_generator]
 
 def rest_of(
     loader, # a DataLoader, or any iterable that can be iterated again
@@ -43,7 +44,7 @@ def rest_of(
     "Go over `loader` without its first `n` batches, where the random generators are as they were when it was first gone over"
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         it = iter(loader)
-        for _ in range(n): next(it)
+        for _ in range(n): next(it, None)
         return it
     torch.empty((), dtype=torch.int64).random_(generator=loader.generator) # a loader draws the seed of its workers first
     batched = loader.batch_sampler is not None
@@ -73,9 +74,12 @@ class Batches:
         self._start = None # of all generators, when this pass began
         self.seen = None # length of the last complete pass, known even for a stream
 
-    @cached_property
+    @property
     def length(self):
-        "Batches in a pass, None if the loader does not know; asked once a pass, since a `DataLoader` takes its time to answer"
+        "Batches in a pass, None if the loader does not know; asked once in a pass, since a `DataLoader` takes its time to answer"
+        return self._ask() if self._it is None else self._length
+
+    def _ask(self):
         try: return len(self.loader)
         except (TypeError, NotImplementedError): return None
 
@@ -102,7 +106,7 @@ class Batches:
     @property
     def is_last(self):
         "Whether the batch that is held is the last of its pass"
-        return self._ahead is self.none if self.length is None else self.taken >= self.length
+        return self._ahead is self.none and not self.failed if self.length is None else self.taken >= self.length
 
     def release(self):
         "The iteration is committed: let go of its batch; whether it was the last of its pass"
@@ -111,7 +115,7 @@ class Batches:
 
     def _begin(self):
         self.taken,self._ahead = 0,self.none
-        vars(self).pop('length', None)
+        self._length = self._ask()
         self._start = Generators(own_generators(self.loader))
         with hiring(): self._it = iter(self.loader)
 
@@ -119,9 +123,12 @@ class Batches:
         "An iterator over what is left of this pass, None if that is all of it"
         if self.taken == 0: return self._start.put()
         with self._start.again(), hiring(): return rest_of(self.loader, self.taken)
+    def give_up(self):
+        "The batch that could not be fetched is left out"
+        if self.failed and not self.held: self.taken += 1
     def rewind(self):
         "The pass is over: the next batch begins another"
-        self.seen,self._it,self._ahead = self.taken,None,self.none
+        self.seen,self._it,self._ahead,self.failed = self.taken,None,self.none,False
         self.release()
 
     def _short(self):

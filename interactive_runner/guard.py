@@ -29,12 +29,13 @@ class Guard:
         more=(), # random generators of its loaders
     ):
         self.model,self.hub,self.seed,self.say,self.run,self.more = model,hub,seed,say,run,more
-        self.ours,self.flags,self.grad = None,None,[] # grad: the notebook's switch, at each entry that is open
+        self.ours,self.flags,self.grad = None,None,[] # grad: the notebook's switches, at each entry that is open
         self._modules,self._listed = [],-inf # walking through a large model takes its time, so it is done once a second
 
     def __enter__(self):
         if self.run is not None: lead(self.run)
-        self.grad.append(torch.is_grad_enabled())
+        self.grad.append((torch.is_grad_enabled(), normal := torch.inference_mode(False)))
+        normal.__enter__()
         if self.ours is None: self._begin()
         elif len(self.grad) == 1: self.ours.swap()
         torch.set_grad_enabled(True)
@@ -44,7 +45,9 @@ class Guard:
     def __exit__(self, *exc):
         self.hub.leave()
         self.flags = [(m, m.training) for m in self.modules()]
-        torch.set_grad_enabled(self.grad.pop())
+        grad,normal = self.grad.pop()
+        normal.__exit__(*exc)
+        torch.set_grad_enabled(grad)
         if not self.grad: self.ours.swap()
 
     def modules(self):
@@ -70,11 +73,12 @@ class Guard:
 @contextmanager
 def aside(self:Guard):
     "Inside, the run's generators and training flags are copies"
-    kept,flags = self.ours,[(m, m.training) for m in self.modules()]
+    kept,began,flags = self.ours,self.flags,[(m, m.training) for m in self.modules()]
+    self.flags = None # whatever they are now, nobody is to blame
     inside = Generators(self.more) if self.grad else None # a hook looks aside: the run's are in place
     if kept is not None and inside is None: self.ours = kept.copy()
     try: yield
     finally:
         if inside is not None: inside.put()
         for m,training in flags: m.training = training
-        self.ours,self.flags = kept,flags
+        self.ours,self.flags = kept,began

@@ -230,6 +230,7 @@ def _enable(self:HookRow, enabled):
     self.enabled = enabled
     if not enabled: self.seen = {x: n for x,n in list(self.table.cursor.opened.items()) if x not in self.late}
     self.late = self._missed() if enabled else []
+    self.table.changed() # it may raise
     tell = own_method(self.hook, 'on_enable' if enabled else 'on_disable')
     if tell: tell(self.table.runner)
 
@@ -378,9 +379,10 @@ def _drop(self:HookTable, row):
 def settle(self:HookTable):
     "Do what waited for a bracket that has closed (called by the player)"
     for key in [k for k in self.waiting if k[0] not in self or not self[k[0]].held]:
-        what,act = self.waiting.pop(key)
-        try: act()
-        except Exception as e: self.say(f"{key[0]}, {what}: {words(e)}")
+        what,act = self.waiting.pop(key, (None, None)) # None: another's `on_disable` has taken it back
+        try:
+            if act: act()
+        except BaseException as e: self.say(f"{key[0]}, {what}: {words(e)}")
     self.changed()
 
 # %% ../nbs/11_hook.ipynb #a2ed7c23

@@ -38,13 +38,14 @@ class Interrupts:
     "The one handler of SIGINT and SIGTERM while runs advance: it asks them to pause"
     def __init__(self):
         self.players,self.last = [],-inf # those that advance or play; when the last interrupt came
-        self.pid,self.ending = os.getpid(),False # a process made by fork is not ours; whether SIGTERM has come
+        self.pid,self.ending = os.getpid(),False # of the process whose runs these are; whether SIGTERM has come
 
     def __call__(self, signum, frame):
         now,before = perf_counter(),self.last
         self.last = now
         for p in self.players: p.asked = p.asked or 'interrupt'
-        if now-before < 2 and any(p.breakable for p in self.players) and is_safe(frame): raise KeyboardInterrupt
+        advancing = [p for p in self.players if p.advancing]
+        if now-before < 2 and advancing and all(p.breakable for p in advancing) and is_safe(frame): raise KeyboardInterrupt
 
     def end(self, signum, frame):
         "SIGTERM: end when all runs have paused"
@@ -52,6 +53,7 @@ class Interrupts:
         self.ending = True
         if hasattr(signal, 'SIGCHLD'): signal.signal(signal.SIGCHLD, signal.SIG_DFL) # torch raises there if a worker dies, and all may have been told to
         for p in list(self.players): p.end()
+        if not self.players: self.die() # the last may have ended on another thread, and left this handler in place
 
     def die(self):
         "End this process by SIGTERM"
@@ -63,6 +65,7 @@ class Interrupts:
     @contextmanager
     def hold(self, player):
         "While inside, a signal asks `player` to pause"
+        if os.getpid() != self.pid: self.__init__() # a process made by fork, now with runs of its own
         if player not in self.players: self.players.append(player)
         if not in_main_thread(): yield; return
         before = signal.signal(signal.SIGINT, self)

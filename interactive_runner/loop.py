@@ -26,7 +26,7 @@ class DataLoop(Loop):
     ):
         self.runner,self.dataloader,self.batches = runner,dataloader,Batches(dataloader)
     @cached_property
-    def start(self): return IterStart(self.runner.model)
+    def start(self): return IterStart(self.runner.model, getattr(self.runner.adapter, 'loss_fn', None))
     @property
     def batch_idx(self): return self.done
     @property
@@ -36,10 +36,16 @@ class DataLoop(Loop):
         return self.done < n if n is not None else not self.ended
     def fetch(self):
         "Take the next batch; or the same again, and everything back to where the iteration started"
+        if not self.batches.held: self.data_batch = self.outputs = None
         batch,device = self.batches.take(),self.runner.device
         if self.start.marked: return self.start.restore()
         self.data_batch,self.outputs = batch if device.type == 'cpu' else to_device(batch, device),None
         self.start.mark()
+    def give_up(self):
+        "Nothing of this iteration shall count"
+        if self.start.marked: self.start.restore()
+        self.batches.give_up()
+        self.outputs = None
     def end_iter(self):
         "The batch is used up"
         self.done += 1
@@ -55,6 +61,7 @@ class TrainLoop(DataLoop):
     committed = DataLoop.committed + ('cycle', 'val_due', 'halted')
     lasting = ('optim_step',)
     cycle = 0 # iterations since the last step of the optimizer
+    due,given_up = None,False # of this iteration: whether it steps the optimizer, None if not decided yet; whether it counts for nothing
     val_due = halted = stop_training = False
     def __init__(self,
         runner, # has `model`, `adapter` and `optimizer`
@@ -87,8 +94,17 @@ class TrainLoop(DataLoop):
         yield 'after_train_iter'
         yield self.commit
 
+    def fetch(self):
+        super().fetch()
+        self.due = None
     @property
-    def optim_due(self): return self.cycle+1 >= self.accumulate or self.is_last
+    def optim_due(self):
+        "Whether this iteration steps; decided once, because the end may move meanwhile"
+        if self.due is None: self.due = self.cycle+1 >= self.accumulate or self.is_last
+        return self.due
+    def give_up(self):
+        super().give_up()
+        self.given_up = True
     def zero_grad(self):
         self.start.mark() # again, since hooks may have drawn random numbers
         if self.cycle == 0: self.runner.optimizer.zero_grad()
@@ -101,7 +117,8 @@ class TrainLoop(DataLoop):
         else: self.start.add_grads(loss/self.accumulate)
     def optim_step(self): self.runner.optimizer.step()
     def end_iter(self):
-        self.cycle = 0 if self.optim_due else self.cycle+1
+        if not self.given_up: self.cycle = 0 if self.optim_due else self.cycle+1
+        self.due,self.given_up = None,False
         super().end_iter()
     def go_on(self):
         "The end has moved"

@@ -9,6 +9,7 @@ __all__ = ['parse_losses', 'ModelAdapter', 'check_together', 'to_device', 'set_t
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .core import choices
@@ -119,8 +120,10 @@ def device_of(
 
 # %% ../nbs/31_model.ipynb #970f643d
 class IterStart:
-    "What an iteration started from: torch's generators, the buffers of the model, accumulated gradients"
-    def __init__(self, model): self.model,self.slots,self.grads,self.marked = model,None,None,False
+    "What an iteration started from: torch's generators, buffers, accumulated gradients"
+    def __init__(self, *models): # what is trained, and perhaps a loss with buffers or weights of its own
+        self.models = [o for o in models if isinstance(o, nn.Module)]
+        self.slots,self.grads,self.marked = None,None,False
 
     def mark(self):
         "This is the start"
@@ -139,8 +142,8 @@ class IterStart:
     @torch.no_grad()
     def look(self):
         "Find where the buffers are, as at each epoch"
-        modules = self.model.modules() if hasattr(self.model, 'modules') else ()
-        slots = [(m._buffers, nm) for m in modules for nm,b in m._buffers.items() if b is not None and not is_lazy(b)]
+        found = {id(m): m for o in self.models for m in o.modules()}.values()
+        slots = [(m._buffers, nm) for m in found for nm,b in m._buffers.items() if b is not None and not is_lazy(b)]
         buffers = [owner[nm] for owner,nm in slots]
         self.slots,self.buffers,self.saved = slots,buffers,[torch.empty_like(b) for b in buffers]
 
@@ -155,7 +158,8 @@ class IterStart:
 
     def add_grads(self, loss):
         "Run `loss` backward and add the gradients to those of the iterations before"
-        self.grads = [(p, p.grad) for p in self.model.parameters() if p.requires_grad]
+        params = {id(p): p for o in self.models for p in o.parameters() if p.requires_grad}.values()
+        self.grads = [(p, p.grad) for p in params]
         for p,_ in self.grads: p.grad = None
         loss.backward()
         for p,g in self.grads:

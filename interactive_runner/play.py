@@ -50,7 +50,8 @@ def run_until(self:Player,
 class Command:
     "Something asked of a run: what, and, once it has acted, where, or why not"
     def __init__(self, number, what, act): self.number,self.what,self.act,self.position,self.error = number,what,act,None,None
-    def __repr__(self): return f"{self.number}: {self.what}, " + (f"failed: {words(self.error, str)}" if self.error is not None else str(self.position or 'waiting'))
+    def __repr__(self):
+        return f"{self.number}: {self.what}, " + (f"failed: {words(self.error, str)}" if self.error is not None else str(self.position or 'waiting'))
 
 @patch
 def tell(self:Player,
@@ -74,7 +75,7 @@ def _is_alive(ident): return any(t.ident == ident for t in threading.enumerate()
 def _do(self:Player, cmd):
     self.acks.append(cmd)
     try: cmd.act()
-    except Exception as e:
+    except BaseException as e:
         cmd.error = e
         self.say(f"{cmd.what}: {words(e, str)}")
     cmd.position,cmd.act = self.position,None # a record outlives what it speaks of
@@ -105,7 +106,7 @@ def stop(self:Player):
 
 @patch
 def _stop(self:Player):
-    if self.advancing: self.asked = 'stop'; return
+    if self.advancing: self.asked = 'end' if self.asked == 'end' else 'stop'; return
     self.driver = self.error = self.failed = self.hooks.failed = self.asked = None
     with self._acting():
         if self._is_torn(): self._finish()
@@ -113,8 +114,10 @@ def _stop(self:Player):
         for x in reversed(list(self.cursor.opened)): self._leave(x)
         self._obey()
     self.cursor.clear()
-    self.gen = self.asked = None
+    self.gen = None
     self._switch('stopped')
+    if self.asked == 'end': self._tell_hooks('on_exception')
+    self.asked = None
     INTERRUPTS.drop(self)
 
 @patch
@@ -177,6 +180,8 @@ def _give_up(self:Player):
     "Go to the commit of this iteration, running only what closes brackets"
     line = self.cursor.line
     if getattr(line, 'commits', None): raise RuntimeError(f"{name_of(line)} is what completes the iteration, and it cannot be skipped; mend it and retry.")
+    loop = getattr(self.loop, 'loops', {}).get(self.mode, self.loop)
+    if hasattr(loop, 'give_up') and not self._is_torn() and name_of(line) not in getattr(loop, 'lasting', ()): loop.give_up()
     while line is not None and not getattr(line, 'commits', None):
         if isinstance(line, str) and closes(line) in self.cursor.opened: self._leave(closes(line))
         self.cursor.trail.append(line)
@@ -222,16 +227,18 @@ HAND_OVER,TURNS = .03,16 # seconds of running between hand-overs; turns of the e
 
 class Handle:
     "A run that plays; can be awaited"
-    def __init__(self, player, task=None): self._player,self.task = ref(player),task # no task: nothing was left to play
+    def __init__(self, player, task=None, driver=None): self._player,self.task,self.driver = ref(player),task,driver # no task: nothing was left to play
     @property
     def player(self): return self._player() # None when the run is gone
     def __await__(self):
         player = self.player
         if player is None: raise RuntimeError("the run is gone: nothing refers to its runner any more.")
         if self.task is None: return player.runner
-        try: why = yield from asyncio.shield(self.task).__await__()
-        except asyncio.CancelledError: player.pause(); raise
-        return player._outcome(why)
+        try: end = yield from asyncio.shield(self.task).__await__()
+        except asyncio.CancelledError:
+            if player.driver is self.driver: player.pause() # else somebody else has taken over
+            raise
+        return player._outcome(*end)
     def __repr__(self): return 'a run that is gone' if self.player is None else f"{self.player.status}: {self.player.position}"
 
 @patch
@@ -242,7 +249,18 @@ def play(self:Player,
     "Run on the event loop of the notebook and return at once"
     try: self.aio = asyncio.get_running_loop()
     except RuntimeError: raise RuntimeError("play() needs a running event loop, as notebooks have; in a script use `run()` or `train()`.") from None
-    return Handle(self, self.aio.create_task(self._play(self._take(), until, fine)))
+    driver = self._take()
+    task = self.aio.create_task(self._play(driver, until, fine))
+    task.add_done_callback(lambda task: self._end_of(driver, 'asked')) # if it was cancelled before it began
+    return Handle(self, task, driver)
+
+@patch
+def _end_of(self:Player, driver, why):
+    "The end of what `driver` drove, unless another drives meanwhile"
+    if self.driver is not driver: return None,None,None
+    end = self._land(why)
+    INTERRUPTS.drop(self)
+    return end
 
 @patch
 async def _play(self:Player, driver, until, fine):
@@ -254,9 +272,5 @@ async def _play(self:Player, driver, until, fine):
                 self.notify()
                 for _ in range(TURNS):
                     if self.driver is driver: await asyncio.sleep(0)
-    except asyncio.CancelledError: why = 'asked'; raise
-    finally:
-        if self.driver is driver:
-            self._land(why)
-            INTERRUPTS.drop(self)
-    return why
+    except BaseException: self._end_of(driver, 'asked'); raise
+    return self._end_of(driver, why)

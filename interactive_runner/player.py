@@ -27,6 +27,7 @@ from .stage import Commit, closes, mode_of, opens
 # %% ../nbs/12_player.ipynb #c4bd3e41
 class Player:
     "Plays the lines of a loop; pauses, steps, and outlives errors"
+    _serial = count(1) # of openings of brackets
     def __init__(self,
         loop, # has `program()` or `run()`, a generator of lines
         hooks=(), # hooks, or a `HookTable`
@@ -44,7 +45,7 @@ class Player:
         self.blocking = False # whether a call that blocks its cell drives the run
         self._away,self._left = 0.,perf_counter()
         self.hooks = hooks if isinstance(hooks, HookTable) else HookTable(hooks, say=say)
-        self._serial,self._numbers = count(1),count(1) # of openings, of commands
+        self._numbers,self._lock = count(1),threading.RLock() # of commands; held by the thread that advances the run
         self._scopes,self._brackets = {},{} # of each stage: the loop that runs it; what it opens and closes
         self.adopt()
 
@@ -191,12 +192,13 @@ def _advance(self:Player,
 @contextmanager
 def _acting(self:Player):
     "Inside, the run has the thread"
-    if self.advancing: yield; return
-    self._away += perf_counter()-self._left
-    self.advancing = True
-    try:
-        with self.around: yield
-    finally: self.advancing,self._left = False,perf_counter()
+    with self._lock:
+        if self.advancing: yield; return
+        self._away += perf_counter()-self._left
+        self.advancing = True
+        try:
+            with self.around: yield
+        finally: self.advancing,self._left = False,perf_counter()
 
 @patch
 def _enter(self:Player):
@@ -221,13 +223,14 @@ SUSPENDS = CO_GENERATOR|CO_COROUTINE|CO_ASYNC_GENERATOR
 
 def _free(e):
     "Empty the frames of `e` that are finished, so that nothing that failed stays in memory"
-    seen = set()
-    while e is not None and id(e) not in seen:
+    todo,seen = [e],set()
+    while todo:
+        if (e := todo.pop()) is None or id(e) in seen: continue
         seen.add(id(e))
+        todo += [e.__cause__, e.__context__, *getattr(e, 'exceptions', ())]
         for frame,_ in walk_tb(e.__traceback__):
             with suppress(RuntimeError): # one that is still running
                 if not frame.f_code.co_flags & SUSPENDS: frame.clear()
-        e = e.__cause__ or e.__context__
 
 @patch
 def _keep(self:Player, e):
@@ -247,10 +250,12 @@ def _take(self:Player):
     "Become the one driver of the run"
     if self.advancing: raise RuntimeError("the run is being advanced; from inside a hook ask for `pause()` or `stop()`, which act after this line.")
     if self.error is not None: self.retry()
-    self.driver,self.asked,self.failed,self.hooks.failed = object(),None,None,None
+    if self.inbox: self._obey() # what was asked for while nothing ran shall not hit this run
+    driver = self.driver = object()
+    self.asked = self.failed = self.hooks.failed = None
     self.thread = threading.get_ident()
     self._switch('running')
-    return self.driver
+    return driver # no longer the driver if a hook paused at `on_resume`
 
 @patch
 def _switch(self:Player, status):
@@ -262,13 +267,14 @@ def _switch(self:Player, status):
 
 @patch
 def _tell_hooks(self:Player, stage):
-    try: self.call_hook(stage)
+    try:
+        with self.around: self.call_hook(stage)
     except BaseException as e: self.say(f"{stage} raised {words(e)}")
 
 @patch
 def _land(self:Player, why):
-    "Set the status after an advance that ended for good"
-    self.driver = None
+    "Set the status after an advance that ended for good; what its caller is given by `_outcome`"
+    self.driver,end = None,(why, self.error, self.asked)
     if why == 'done':
         self.cursor.clear()
         self.gen = None
@@ -276,6 +282,7 @@ def _land(self:Player, why):
     if self.asked == 'stop' and why == 'asked': self._stop()
     else: self._switch({'done': 'done', 'error': 'error'}.get(why, 'paused'))
     if self.asked == 'end' and why != 'error': self._tell_hooks('on_exception')
+    return end
 
 # %% ../nbs/12_player.ipynb #67e83bda
 @patch
@@ -294,20 +301,20 @@ def run(self:Player,
     fine=False, # take single hooks, not whole lines
 ):
     "Run until done, paused or `until()`; raises what a hook or work raised"
-    self._take()
+    driver,why,end = self._take(),'budget',(None, None, None)
     self.blocking = True
     with INTERRUPTS.hold(self):
-        while (why := self._advance(until, .2, fine)) == 'budget': self.notify()
-    self._land(why)
+        while self.driver is driver and (why := self._advance(until, .2, fine)) == 'budget': self.notify()
+    if self.driver is driver: end = self._land(why)
     self.blocking = False
-    INTERRUPTS.drop(self)
-    return self._outcome(why)
+    if self.driver is None: INTERRUPTS.drop(self)
+    return self._outcome(*end)
 
 @patch
-def _outcome(self:Player, why):
+def _outcome(self:Player, why, error, asked):
     "What the caller is given at the end: what a hook or work raised, an interrupt, or the runner"
-    if why == 'error': raise self.error
-    if why == 'asked' and self.asked == 'interrupt': raise KeyboardInterrupt(f"paused: {self.position}; start again to go on")
+    if why == 'error': raise error
+    if why == 'asked' and asked == 'interrupt': raise KeyboardInterrupt(f"paused: {self.position}; start again to go on")
     return self.runner
 
 # %% ../nbs/12_player.ipynb #a371f28c

@@ -53,6 +53,7 @@ def check_seed(seed):
     "Complain if `seed` is given and not a whole number"
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise TypeError(f"seed must be a whole number, got {seed!r} ({type(seed).__name__}).")
+    if seed is not None and not -2**63 <= seed < 2**64: raise ValueError(f"seed must fit into 64 bits, got {seed}.")
 
 def train_parts(
     optimizer, # anything with `step` and `zero_grad`

@@ -1,6 +1,7 @@
 "Whatever a person does to a run, it stays whole: one test for each way in which it once did not."
 import asyncio
 import random
+import signal
 import threading
 import time
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from interactive_runner import Runner
 from test_runner import Order, runner, same, straight
 
 
@@ -396,4 +398,321 @@ def test_two_runs_that_play_at_once_are_each_as_if_alone():
         alone = runner(custom_hooks=[Order()], seed=seed)
         alone.train()
         same(run, alone)
+
+
+def test_numpy_seeded_again_and_again_by_a_cell_is_as_without_a_run():
+    def cells(between):
+        got = []
+        for n in (2, 1, 1):
+            np.random.seed(3)
+            got += list(np.random.randn(n))
+            between()
+            got.append(np.random.randn())
+        return got
+    run = runner()
+    assert cells(lambda: run.step()) == cells(lambda: None)
+
+
+def test_numpy_seeded_again_and_again_by_a_hook_is_the_same_in_a_stepped_run():
+    def draws(runner):
+        np.random.seed(3)
+        runner.message_hub.update_scalar('train/drawn', np.random.randn() + (np.random.randn() if runner.iter % 2 else 0))
+    def make():
+        run = runner(custom_hooks=[Order()])
+        run.on('after_train_iter')(draws)
+        return run
+    stepped,straight = make(),make()
+    while stepped.status != 'done': stepped.step('line')
+    straight.train()
+    same(stepped, straight)
+
+
+def test_a_validation_by_hand_does_not_make_the_flags_of_a_cell_those_of_the_run():
+    def make(look):
+        run = runner(custom_hooks=[Order()])
+        run.on('before_train_epoch')(lambda runner: runner.model[1].eval()) # frozen by the run itself
+        run.step('iter', 2)
+        if look:
+            run.model.eval()
+            run.val()
+            assert not run.model.training, 'the cell has its own back'
+        run.train()
+        return run
+    same(make(True), make(False))
+
+
+def test_a_validation_before_the_run_leaves_room_for_what_a_cell_sets():
+    def make(look):
+        run = runner()
+        if look: run.val()
+        run.model[1].eval()
+        run.step('iter')
+        return run.model[1].training
+    assert make(True) == make(False)
+
+
+class Bad(TensorDataset):
+    "Item 2 cannot be read, the first `times`"
+    def __init__(self, times): super().__init__(torch.arange(40.).reshape(10, 4), torch.arange(10) % 2); self.times = times
+    def __getitem__(self, i):
+        if i == 2 and self.times: self.times -= 1; raise OSError('unreadable')
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize('times', [1, 10**6])
+@pytest.mark.parametrize('by', [dict(max_epochs=2), dict(max_iters=10)])
+def test_a_batch_that_cannot_be_fetched_is_left_out_when_it_is_skipped_and_no_other(times, by):
+    run,came,errors = runner(train_dataloader=DataLoader(Bad(times), 2), val_dataloader=DataLoader(Bad(10**6), 2), **by),[],0
+    run.on('after_train_iter', name='train')(lambda runner, data_batch: data_batch and came.append(int(data_batch[0][0, 0])//4))
+    while run.status != 'done':
+        try: run.train()
+        except OSError: errors += 1; run.skip()
+    first = [0, 4, 6, 8]
+    assert came == first + (first if times > 1 else [0, 2, 4, 6, 8]) and run.iter == 10
+    vals = len(run.message_hub.get_scalar('val/loss').data[0])
+    assert errors == (2 if times > 1 else 1) + vals, 'one error for each bad batch'
+
+
+def test_a_skipped_batch_of_a_validation_is_not_averaged():
+    run = runner(val_dataloader=DataLoader(Bad(10**6), 2), metrics=dict(first=lambda pred, target: 1.), max_epochs=1)
+    with pytest.raises(OSError): run.train()
+    sums = run.val_loop.averages.weights
+    run.skip()
+    run.run_until(stage='evaluate')
+    assert sums['first'] == 8
+
+
+@pytest.mark.parametrize('line', ['forward', 'backward', 'optim_step'])
+@pytest.mark.parametrize('skipped', [1, 2])
+def test_a_skipped_iteration_of_an_accumulated_run_leaves_those_around_it_as_they_are(line, skipped):
+    if line == 'optim_step' and skipped != 2: return # the first step comes with the third
+    xs = torch.randn(9, 4, 4, generator=torch.Generator().manual_seed(1))
+    def make(batches, fails=False):
+        model = nn.Sequential(nn.Linear(4, 3, bias=False), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        torch.manual_seed(0)
+        for p in model.parameters(): nn.init.normal_(p)
+        run = Runner(model, train_dataloader=batches, loss_fn=nn.functional.mse_loss, optimizer=torch.optim.SGD(model.parameters(), lr=.1),
+                     max_epochs=1, accumulate=3, seed=0, log_level='ERROR')
+        work = getattr(run.train_loop, line)
+        def broken():
+            if line == 'backward': work()
+            if fails and run.iter == skipped: raise OSError
+            if line != 'backward': work()
+        broken.__name__ = line
+        setattr(run.train_loop, line, broken)
+        return run
+    batches = [(x, x[:, :1]) for x in xs]
+    run = make(batches, fails=True)
+    with pytest.raises(OSError): run.train()
+    run.skip()
+    if line == 'optim_step':
+        run.run_until(iter=3)
+        assert run.train_loop.cycle == 0, 'what a step may have used in part is not used again'
+        return
+    run.train()
+    straight = make([b for i,b in enumerate(batches) if i != skipped])
+    straight.train()
+    assert all(torch.equal(a, b) for a,b in zip(run.model.state_dict().values(), straight.model.state_dict().values()))
+
+
+@pytest.mark.parametrize('where', ['hook', 'cell'])
+def test_a_run_made_longer_after_its_last_step_does_not_step_on_the_same_gradients_again(where):
+    def make(n):
+        run,did = runner(max_iters=n, accumulate=3, val_dataloader=None, metrics=None),[]
+        loop = run.train_loop
+        for nm in ('zero_grad', 'step'):
+            def note(nm=nm, work=getattr(run.optimizer, nm)): work(); did.append((nm, loop.iter))
+            setattr(run.optimizer, nm, note)
+        return run,did
+    run,did = make(5)
+    if where == 'hook': run.on('after_optim_step')(lambda runner: setattr(runner.train_loop, 'max_iters', 9) if runner.iter == 4 else None)
+    else: run.run_until(stage='after_train_iter', iter=4); run.train(iters=5)
+    run.train()
+    steps = [i for nm,i in did if nm == 'step']
+    assert run.iter == 9 and steps[:2] == [2, 4] and ('zero_grad', 5) in did
+
+
+def test_two_interrupts_in_a_run_inside_a_hook_of_another_do_not_break_its_step():
+    def step(times=iter(range(10))):
+        if next(times) == 3:
+            for _ in range(2): signal.raise_signal(signal.SIGINT)
+        return real()
+    inner,outer = runner(),runner()
+    real,inner.optimizer.step = inner.optimizer.step,step
+    outer.on('after_train_iter', name='nest')(lambda runner: inner.train() if runner.iter == 1 else None)
+    with pytest.raises(KeyboardInterrupt): outer.train()
+    assert (inner.status, inner.position.line) == ('paused', 'after_optim_step')
+
+
+@pytest.mark.parametrize('what', ['pause', 'stop'])
+@pytest.mark.parametrize('drive', ['train', 'play'])
+def test_a_hook_that_pauses_or_stops_as_the_run_resumes_is_heeded(what, drive):
+    run,left = runner(),[1]
+    @run.on('on_resume')
+    def hold(runner):
+        if left: left.pop(); getattr(runner, what)()
+    run.step('iter', 2)
+    if drive == 'train': run.train()
+    else: asyncio.run(played(run))
+    assert run.status == dict(pause='paused', stop='stopped')[what] and run.iter == 2
+    run.train()
+    assert run.status == 'done'
+
+async def played(run): await run.play()
+
+
+@pytest.mark.parametrize('answer', ['stop', 'retry', 'skip', 'disable'])
+def test_a_hook_that_answers_an_error_by_itself_does_not_hide_it(answer):
+    run = runner()
+    run.on('after_train_iter', name='bad')(lambda runner: 1/0)
+    run.on('on_exception')(lambda runner: getattr(runner, answer)())
+    with pytest.raises(ZeroDivisionError): run.train()
+    assert run.status == ('stopped' if answer == 'stop' else 'paused')
+
+
+def test_whoever_waits_for_a_played_run_is_told_of_its_error_though_it_was_answered():
+    async def main():
+        run = runner()
+        run.on('after_train_iter', name='bad')(lambda runner: 1/0)
+        handle = run.play()
+        while run.status == 'running': await asyncio.sleep(0)
+        run.skip()
+        with pytest.raises(ZeroDivisionError): await handle
+    asyncio.run(main())
+
+
+def test_switching_hooks_from_one_that_is_just_switched_off_loses_nothing():
+    class First:
+        def before_train_iter(self, runner): pass
+        def after_train_iter(self, runner): pass
+        def on_disable(self, runner): runner.hooks['Second'].on()
+    class Second(First):
+        def on_disable(self, runner): raise SystemExit
+    def make(switch):
+        run = runner(custom_hooks=[Order(), First(), Second()])
+        run.hooks.say = lambda text: None
+        if switch: run.on('after_backward')(lambda runner: [runner.hooks[nm].off() for nm in ('First', 'Second')] if runner.iter == 3 else None)
+        run.train()
+        return run
+    same(make(True), make(False))
+
+
+def test_a_hook_that_raises_when_it_is_switched_is_what_the_table_says_it_is():
+    class Raises:
+        calls = 0
+        def after_train_iter(self, runner): self.calls += 1
+        def on_disable(self, runner): raise ValueError
+        on_enable = on_disable
+    run = runner(custom_hooks=[hook := Raises()])
+    run.step()
+    with pytest.raises(ValueError): run.hooks['Raises'].off()
+    run.step()
+    assert (hook.calls, run.hooks['Raises'].enabled) == (1, False)
+    with pytest.raises(ValueError): run.hooks['Raises'].on()
+    run.step()
+    assert (hook.calls, run.hooks['Raises'].enabled) == (2, True)
+
+
+def test_a_loader_that_was_given_the_generator_of_the_process_shares_it():
+    def make():
+        data = TensorDataset(torch.randn(24, 4, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 2)
+        return runner(train_dataloader=DataLoader(data, 6, shuffle=True, generator=torch.default_generator), custom_hooks=[Order()])
+    stepped,straight = make(),make()
+    while stepped.status != 'done': stepped.step('line')
+    straight.train()
+    same(stepped, straight)
+
+
+def test_a_run_is_not_in_the_inference_mode_of_a_cell():
+    run = runner(custom_hooks=[Order()])
+    with torch.inference_mode():
+        run.step('line', 9)
+        assert torch.is_inference_mode_enabled()
+        run.step('iter', 2)
+    run.train()
+    same(run, straight('epochs'))
+
+
+def test_a_command_of_another_thread_to_a_run_that_stands_does_not_hit_the_next_one():
+    run = runner()
+    run.step('iter')
+    thread = threading.Thread(target=run.pause)
+    thread.start()
+    thread.join()
+    run.train()
+    assert run.status == 'done'
+
+
+def test_hooks_at_a_pause_draw_from_the_generators_of_the_run():
+    run = runner()
+    run.on('on_pause')(lambda runner: torch.rand(3))
+    torch.manual_seed(5)
+    run.step()
+    got = torch.rand(1)
+    assert torch.equal(got, torch.rand(1, generator=torch.Generator().manual_seed(5)))
+
+
+def test_a_played_run_whose_task_is_cancelled_at_once_is_paused():
+    async def main():
+        run = runner()
+        run.play().task.cancel()
+        await asyncio.sleep(.01)
+        return run.status
+    assert asyncio.run(main()) == 'paused'
+
+
+def test_whoever_stops_waiting_for_a_run_that_another_drives_does_not_pause_it():
+    async def main():
+        run = runner(max_epochs=50)
+        waits = asyncio.ensure_future(wait(run.play()))
+        await asyncio.sleep(0)
+        second = run.play()
+        waits.cancel()
+        for _ in range(3): await asyncio.sleep(0)
+        assert run.status == 'running'
+        await second
+    async def wait(handle): await handle
+    asyncio.run(main())
+
+
+def test_a_hook_switched_off_in_a_validation_by_hand_is_given_the_beginning_of_the_run_later():
+    got = []
+    class Late:
+        def before_run(self, runner): got.append('before_run')
+        def before_val(self, runner): runner.hooks['Late'].off()
+        def before_train(self, runner): got.append('before_train')
+    run = runner(custom_hooks=[Late()])
+    run.val()
+    run.step('iter')
+    got.clear()
+    run.hooks['Late'].on()
+    run.step('iter')
+    assert got == [] or got == ['before_run', 'before_train'], got
+
+
+def test_a_loader_that_was_empty_is_looked_at_again():
+    batches = []
+    run = runner(train_dataloader=batches, val_dataloader=None, metrics=None)
+    run.train()
+    batches += [(torch.randn(4, 4), torch.arange(4) % 2)]*5
+    run.train(epochs=2)
+    assert run.iter == 10
+
+
+def test_a_loss_with_buffers_of_its_own_begins_again_as_it_was():
+    class Drifts(nn.CrossEntropyLoss):
+        def __init__(self): super().__init__(); self.register_buffer('seen', torch.zeros(()))
+        def forward(self, pred, target):
+            self.seen += 1
+            if self.seen == 3 and self.fails: self.fails = False; raise OSError
+            return super().forward(pred, target)/self.seen
+    def make(fails):
+        loss = Drifts()
+        loss.fails = fails
+        return runner(loss_fn=loss, val_dataloader=None, metrics=None, custom_hooks=[Order()])
+    good,bad = make(False),make(True)
+    good.train()
+    with pytest.raises(OSError): bad.train()
+    bad.train()
+    same(good, bad)
 
