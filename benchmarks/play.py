@@ -2,7 +2,7 @@
 
 What is compared takes turns in one process; shown are the median and, in brackets, the quartiles. Times of runs are CPU time of the process, so that other
 programs disturb less; the answers of a real kernel are timed by the clock on the wall, as a person would."""
-import asyncio, os, queue, subprocess, tempfile
+import asyncio, os, queue, signal, subprocess, tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic, perf_counter, process_time
@@ -32,9 +32,10 @@ def busy(block, seconds=3e-3):
     loop.products = max(round(seconds/one), 1)
     return begun(Runner(nn.Identity(), optimizer=NO_OPTIMIZER, train_loop=loop, default_hooks=dict(logger=LoggerHook(block))), loader)
 
-async def play_against_train(rounds, block=200):
+async def play_against_train(rounds, block=100):
     "How much longer than `train()` `play()` takes for the same passes, in percent"
     runner,res = busy(block),[]
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # as in an idle kernel
     async def timed(playing):
         start = process_time()
         if playing: await runner.play()
@@ -116,7 +117,7 @@ def answers(n):
 def sections(args):
     "Titles and rows, as they are measured"
     q = args.quick
-    yield 'play', silently(lambda: asyncio.run(play_against_train(4 if q else 24)))
+    yield 'play', silently(lambda: asyncio.run(play_against_train(8 if q else 80)))
     yield 'guard and clock', silently(guard_and_clock, 10 if q else 40)
     yield 'other cells', answers(60 if q else 300)
 

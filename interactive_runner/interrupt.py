@@ -68,11 +68,13 @@ class Interrupts:
         if os.getpid() != self.pid: self.__init__() # a process made by fork, now with runs of its own
         if player not in self.players: self.players.append(player)
         if not in_main_thread(): yield; return
-        before = signal.signal(signal.SIGINT, self)
+        before = signal.getsignal(signal.SIGINT)
+        if before is self: yield; return # an idle kernel, where it has stayed since the last time
+        signal.signal(signal.SIGINT, self)
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL: signal.signal(signal.SIGTERM, self.end)
         try: yield
         finally:
-            idle = before in (self, signal.SIG_IGN) # a kernel between two cells
+            idle = before is signal.SIG_IGN # a kernel between two cells
             if not idle and signal.getsignal(signal.SIGINT) is self: signal.signal(signal.SIGINT, before)
 
     def drop(self, player):

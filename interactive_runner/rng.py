@@ -81,8 +81,8 @@ class OwnGenerators:
         "Exchange them for those of the process"
         self.python,python = random.getstate(),self.python
         random.setstate(python)
-        self.torch,state = torch.get_rng_state(),self.torch
-        torch.set_rng_state(state)
+        self.torch,state = torch.default_generator.get_state(),self.torch
+        torch.default_generator.set_state(state)
         self._swap_numpy()
         self.more,more = [(g, g.get_state()) for g,_ in self.more],self.more
         for g,state in more: g.set_state(state)
