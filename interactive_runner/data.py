@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from weakref import finalize
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -69,6 +70,7 @@ class Batches:
             loader = copy(loader)
             loader._iterator = None
         self.loader,self._it,self._batch,self._ahead,self.taken = loader,None,None,self.none,0
+        self._last,self._let_go = None,None # the last iterator; what ends its workers
         self.held = False # whether a batch was taken whose iteration is not complete
         self.failed = False # whether the last fetch failed
         self._start = None # of all generators, when this pass began
@@ -95,7 +97,9 @@ class Batches:
         return self._batch
 
     def _fetch(self):
-        if self.failed: self._it,self._ahead,self.failed = self._again(),self.none,False
+        if self.failed:
+            self._go_over(self._again())
+            self._ahead,self.failed = self.none,False
         if self._it is None: self._begin()
         if self._ahead is self.none: self._ahead = next(self._it, self.none)
         if self._ahead is self.none: raise RuntimeError(self._short())
@@ -117,7 +121,15 @@ class Batches:
         self.taken,self._ahead = 0,self.none
         self._length = self._ask()
         self._start = Generators(own_generators(self.loader))
-        with hiring(): self._it = iter(self.loader)
+        with hiring(): it = iter(self.loader)
+        self._go_over(it)
+
+    def _go_over(self, it):
+        "Take batches from `it` from now on"
+        self._it = it
+        if it is self._last: return # workers that stay serve the next pass too
+        if self._let_go is not None: self._let_go()
+        self._last,self._let_go = it,finalize(self, it._shutdown_workers) if hasattr(it, '_shutdown_workers') else None
 
     def _again(self):
         "An iterator over what is left of this pass, None if that is all of it"
@@ -128,7 +140,9 @@ class Batches:
         if self.failed and not self.held: self.taken += 1
     def rewind(self):
         "The pass is over: the next batch begins another"
-        self.seen,self._it,self._ahead,self.failed = self.taken,None,self.none,False
+        self.seen,self._ahead,self.failed = self.taken,self.none,False
+        if getattr(self.loader, 'persistent_workers', False): self._it = None
+        else: self._go_over(None)
         self.release()
 
     def _short(self):

@@ -1,9 +1,11 @@
 "Whatever a person does to a run, it stays whole: one test for each way in which it once did not."
 import asyncio
+import gc
 import random
 import signal
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -716,3 +718,25 @@ def test_a_loss_with_buffers_of_its_own_begins_again_as_it_was():
     bad.train()
     same(good, bad)
 
+
+
+def test_a_run_with_workers_that_is_thrown_away_in_the_middle_of_an_epoch_ends_them_at_once():
+    gc.collect() # what other tests have left
+    run = runner(workers=2, custom_hooks=[Order()])
+    run.step('iter', 2)
+    workers,ref = run.train_loop.batches._it._workers,weakref.ref(run)
+    run.itself = run # a cycle, as any run has some
+    del run
+    start = time.perf_counter()
+    gc.collect()
+    assert ref() is None and not any(w.is_alive() for w in workers)
+    assert time.perf_counter()-start < 4, 'torch waits 5 seconds for each worker that was not told'
+
+
+def test_workers_that_are_to_stay_do_so_from_pass_to_pass():
+    data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
+    run = runner(train_dataloader=DataLoader(data, 6, num_workers=1, persistent_workers=True), max_epochs=3)
+    pids = set()
+    run.on('after_train_iter', name='pid')(lambda runner: pids.add(runner.train_loop.batches._it._workers[0].pid))
+    run.train()
+    assert len(pids) == 1
