@@ -19,8 +19,8 @@ class Passes(list):
         return super().__iter__()
 
 class IdleLoop(EpochBasedTrainLoop):
-    "A training loop whose work costs nothing"
-    def zero_grad(self): pass
+    "A training loop whose work costs nothing, but for the marks that a retry needs"
+    def zero_grad(self): self.begin_work()
     def forward(self): self.outputs = dict(loss=.5)
     def backward(self): pass
     def optim_step(self): pass

@@ -77,15 +77,11 @@ def chores(n):
         objects.append(space['Chore']())
     return lambda: [o.put(1) for o in objects]
 
-@torch.enable_grad()
-def bare_and(chore, model, optimizer, batches):
-    "The bare loop with `chore` in each iteration"
-    for x,y in batches:
+def beside(chore, batches):
+    "The `batches`, with `chore` done before each"
+    for b in batches:
         chore()
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
+        yield b
 
 def added(rounds, folder):
     "What the runner adds to an iteration, and to one that logs; each against a bare loop over the same tensors"
@@ -94,7 +90,7 @@ def added(rounds, folder):
     of = lambda r: lambda: bare(r.model, r.optimizer, batches)
     alone = lambda: [chore() for _ in range(BLOCK)]
     a,quiet,b,logging,p,both,chores_alone = alternate([of(rare), rare.train, of(often), often.train, lambda: bare(model, optimizer, batches),
-                               lambda: bare_and(chore, model, optimizer, batches), alone], rounds)
+                               lambda: bare(model, optimizer, beside(chore, batches)), alone], rounds)
     less = lambda xs, ys: [x-y for x,y in zip(xs, ys)]
     quiet,logging = less(quiet, a),less(logging, b)
     events = [x/(BLOCK//EVERY - 1) for x in less(logging, quiet)]

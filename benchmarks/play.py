@@ -46,7 +46,6 @@ async def play_against_train(rounds, block=100):
         res.append((times[True]/times[False]-1)*100)
     return [row('play() longer than train(), 3 ms iterations', '%', res, 1.5)]
 
-
 def quiet(block, guarded):
     "A runner whose iterations do nothing but count, with or without the guard around them"
     loader = Passes([0]*block)

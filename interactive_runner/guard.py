@@ -29,15 +29,15 @@ class Guard:
         more=(), # random generators of its loaders
     ):
         self.model,self.hub,self.seed,self.say,self.run,self.more = model,hub,seed,say,run,more
-        self.ours,self.flags,self.grad = None,None,[] # grad: the notebook's switches, at each entry that is open
+        self.ours,self.flags,self.theirs = None,None,[] # theirs: the notebook's switches, at each entry that is open
         self._modules,self._listed = [],-inf # walking through a large model takes its time, so it is done once a second
 
     def __enter__(self):
         if self.run is not None: lead(self.run)
-        self.grad.append((torch.is_grad_enabled(), normal := torch.inference_mode(False)))
+        self.theirs.append((torch.is_grad_enabled(), normal := torch.inference_mode(False)))
         normal.__enter__()
         if self.ours is None: self._begin()
-        elif len(self.grad) == 1: self.ours.swap()
+        elif len(self.theirs) == 1: self.ours.swap()
         torch.set_grad_enabled(True)
         if self.flags is not None: self._compare()
         self.hub.enter()
@@ -45,10 +45,10 @@ class Guard:
     def __exit__(self, *exc):
         self.hub.leave()
         self.flags = [(m, m.training) for m in self.modules()]
-        grad,normal = self.grad.pop()
+        grad,normal = self.theirs.pop()
         normal.__exit__(*exc)
         torch.set_grad_enabled(grad)
-        if not self.grad: self.ours.swap()
+        if not self.theirs: self.ours.swap()
 
     def modules(self):
         "The modules of the model"
@@ -75,7 +75,7 @@ def aside(self:Guard):
     "Inside, the run's generators and training flags are copies"
     kept,began,flags = self.ours,self.flags,[(m, m.training) for m in self.modules()]
     self.flags = None # whatever they are now, nobody is to blame
-    inside = Generators(self.more) if self.grad else None # a hook looks aside: the run's are in place
+    inside = Generators(self.more) if self.theirs else None # a hook looks aside: the run's are in place
     if kept is not None and inside is None: self.ours = kept.copy()
     try: yield
     finally:

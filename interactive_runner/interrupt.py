@@ -69,7 +69,7 @@ class Interrupts:
         if player not in self.players: self.players.append(player)
         if not in_main_thread(): yield; return
         before = signal.getsignal(signal.SIGINT)
-        if before is self: yield; return # an idle kernel, where it has stayed since the last time
+        if before is self: yield; return # in an idle kernel it has stayed; or this run is inside a hook of another
         signal.signal(signal.SIGINT, self)
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL: signal.signal(signal.SIGTERM, self.end)
         try: yield

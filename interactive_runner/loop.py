@@ -38,9 +38,11 @@ class DataLoop(Loop):
         "Take the next batch; or the same again, and everything back to where the iteration started"
         if not self.batches.held: self.data_batch = self.outputs = None
         batch,device = self.batches.take(),self.runner.device
-        if self.start.marked: return self.start.restore()
-        self.data_batch,self.outputs = batch if device.type == 'cpu' else to_device(batch, device),None
-        self.start.mark()
+        if self.start.marked: self.start.restore()
+        else: self.data_batch = batch if device.type == 'cpu' else to_device(batch, device)
+    def begin_work(self):
+        "The work of this iteration begins here, where a retry comes back to"
+        if not self.start.marked: self.start.mark()
     def give_up(self):
         "Nothing of this iteration shall count"
         if self.start.marked: self.start.restore()
@@ -106,9 +108,10 @@ class TrainLoop(DataLoop):
         super().give_up()
         self.given_up = True
     def zero_grad(self):
-        self.start.mark() # again, since hooks may have drawn random numbers
+        self.begin_work()
         if self.cycle == 0: self.runner.optimizer.zero_grad()
     def forward(self):
+        self.begin_work() # a loop of one's own may have no `zero_grad`
         if not self.runner.model.training: set_training(self.runner.model, True)
         self.outputs = self.runner.adapter.losses(self.data_batch)
     def backward(self):
@@ -230,6 +233,7 @@ class ValLoop(DataLoop):
 
     @torch.no_grad()
     def forward(self):
+        self.begin_work()
         if self.runner.model.training: set_training(self.runner.model, False)
         adapter,batch = self.runner.adapter,self.data_batch
         inputs,target = adapter.split(batch)

@@ -95,9 +95,7 @@ def pause(self:Player):
 @patch
 def _pause(self:Player):
     if self.advancing: self.asked = self.asked or 'pause'
-    elif self.status == 'running':
-        self._land('asked')
-        INTERRUPTS.drop(self)
+    elif self.status == 'running': self._land('asked')
 
 @patch
 def stop(self:Player):
@@ -149,7 +147,6 @@ def end(self:Player):
     self.asked = 'end'
     if self.advancing or self.blocking or threading.get_ident() != self.thread: return # it will see it
     self._land('asked')
-    INTERRUPTS.drop(self)
 
 # %% ../nbs/13_play.ipynb #144fc9e0
 @patch
@@ -253,14 +250,6 @@ def play(self:Player,
     task = self.aio.create_task(self._play(driver, until, fine))
     task.add_done_callback(lambda task: self._end_of(driver, 'asked')) # if it was cancelled before it began
     return Handle(self, task, driver)
-
-@patch
-def _end_of(self:Player, driver, why):
-    "The end of what `driver` drove, unless another drives meanwhile"
-    if self.driver is not driver: return None,None,None
-    end = self._land(why)
-    INTERRUPTS.drop(self)
-    return end
 
 @patch
 async def _play(self:Player, driver, until, fine):

@@ -255,7 +255,7 @@ def _take(self:Player):
     self.asked = self.failed = self.hooks.failed = None
     self.thread = threading.get_ident()
     self._switch('running')
-    return driver # no longer the driver if a hook paused at `on_resume`
+    return driver
 
 @patch
 def _switch(self:Player, status):
@@ -282,6 +282,7 @@ def _land(self:Player, why):
     if self.asked == 'stop' and why == 'asked': self._stop()
     else: self._switch({'done': 'done', 'error': 'error'}.get(why, 'paused'))
     if self.asked == 'end' and why != 'error': self._tell_hooks('on_exception')
+    INTERRUPTS.drop(self)
     return end
 
 # %% ../nbs/12_player.ipynb #67e83bda
@@ -301,14 +302,19 @@ def run(self:Player,
     fine=False, # take single hooks, not whole lines
 ):
     "Run until done, paused or `until()`; raises what a hook or work raised"
-    driver,why,end = self._take(),'budget',(None, None, None)
+    driver = self._take()
+    if self.driver is not driver: return self.runner # a hook has paused or stopped it at `on_resume`
     self.blocking = True
     with INTERRUPTS.hold(self):
         while self.driver is driver and (why := self._advance(until, .2, fine)) == 'budget': self.notify()
-    if self.driver is driver: end = self._land(why)
+    end = self._end_of(driver, why)
     self.blocking = False
-    if self.driver is None: INTERRUPTS.drop(self)
     return self._outcome(*end)
+
+@patch
+def _end_of(self:Player, driver, why):
+    "The end of what `driver` drove, unless another drives meanwhile"
+    return self._land(why) if self.driver is driver else (None, None, None)
 
 @patch
 def _outcome(self:Player, why, error, asked):

@@ -50,7 +50,7 @@ def check_number(name:str, n):
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1): raise ValueError(f"{name} must be 1, 2, ..., got {n!r}.")
 
 def check_seed(seed):
-    "Complain if `seed` is given and not a whole number"
+    "Complain if `seed` is given and no whole number of 64 bits"
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise TypeError(f"seed must be a whole number, got {seed!r} ({type(seed).__name__}).")
     if seed is not None and not -2**63 <= seed < 2**64: raise ValueError(f"seed must fit into 64 bits, got {seed}.")

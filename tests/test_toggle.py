@@ -50,35 +50,21 @@ def check(run, weights=True):
     if weights: assert all(torch.equal(a, b) for a,b in zip(run.model.parameters(), STRAIGHT.model.parameters()))
 
 
+def off_and_on(run, row, n):
+    row.off()
+    run.step('line', min(n % 7 + 1, N-1-n))
+    row.on()
+
+CHANGES = {'switched off, and on at a later line': off_and_on, 'switched off for good': lambda run, row, n: row.off(),
+           'moved to the other end': lambda run, row, n: setattr(row, 'priority', 100 if row.priority < 50 else 0)}
+
+@pytest.mark.parametrize('change', CHANGES)
 @pytest.mark.parametrize('name', HOOKS)
-def test_a_hook_switched_off_at_any_line_and_on_at_a_later_one_leaves_the_run_as_it_was(name):
+def test_a_hook_changed_at_any_line_leaves_the_run_as_it_was_and_nothing_behind(name, change):
     for n in range(1, N-1):
         run = make()
         run.step('line', n)
-        run.hooks[name].off()
-        run.step('line', min(n % 7 + 1, N-1-n))
-        run.hooks[name].on()
-        run.train()
-        check(run)
-
-
-@pytest.mark.parametrize('name', HOOKS)
-def test_a_hook_switched_off_at_any_line_for_good_leaves_nothing_behind(name):
-    for n in range(1, N-1):
-        run = make()
-        run.step('line', n)
-        run.hooks[name].off()
-        run.train()
-        check(run)
-
-
-@pytest.mark.parametrize('name', HOOKS)
-def test_a_hook_moved_at_any_line_to_the_other_end_runs_on_there(name):
-    for n in range(1, N-1):
-        run = make()
-        run.step('line', n)
-        row = run.hooks[name]
-        row.priority = 100 if row.priority < 50 else 0
+        CHANGES[change](run, run.hooks[name], n)
         run.train()
         check(run)
 

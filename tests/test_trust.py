@@ -200,40 +200,31 @@ def test_a_hook_that_changes_the_batch_and_draws_is_not_undone_by_a_retry():
     same(make(()), make((1, 5, 6)))
 
 
+def looked_at(what, look, **given):
+    "A run on a loader that is `given` more, which a person steps through, looking at the data in between"
+    data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
+    loader = DataLoader(data, 6, shuffle=True, **given)
+    run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
+    for _ in range(6):
+        if look:
+            run.step('line', 7)
+            next(iter(loader))
+            run.val()
+    run.train()
+    return run
+
+
 @pytest.mark.parametrize('what', ['train', 'val'])
 def test_a_look_at_a_loader_with_workers_that_stay_does_not_disturb_the_run(what):
-    def make(look):
-        stays = dict(num_workers=1, persistent_workers=True)
-        data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
-        loader = DataLoader(data, 6, shuffle=True, **stays)
-        run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
-        for _ in range(6):
-            if look:
-                run.step('line', 7)
-                next(iter(loader))
-                run.val()
-        run.train()
-        return run
-    same(make(False), make(True))
+    same(*[looked_at(what, look, num_workers=1, persistent_workers=True) for look in (False, True)])
 
 
 @pytest.mark.parametrize('what', ['train', 'val'])
 def test_a_look_at_a_loader_with_a_generator_of_its_own_does_not_disturb_the_run(what):
-    def make(look):
-        g = torch.Generator().manual_seed(3)
-        data = TensorDataset(torch.arange(24.)[:, None].repeat(1, 4), torch.arange(24) % 2)
-        loader = DataLoader(data, 6, shuffle=True, generator=g)
-        run = runner(**{f'{what}_dataloader': loader}, max_epochs=2, custom_hooks=[Order()])
-        for _ in range(6):
-            if look:
-                run.step('line', 7)
-                next(iter(loader))
-                run.val()
-        run.train()
-        return run,g
-    (quiet,g),(looked,_) = make(False),make(True)
-    same(quiet, looked)
-    assert torch.equal(g.get_state(), torch.Generator().manual_seed(3).get_state()), 'what the run drew is its own affair'
+    g,untouched = (torch.Generator().manual_seed(3) for _ in range(2))
+    quiet = looked_at(what, False, generator=g)
+    assert torch.equal(g.get_state(), untouched.get_state()), 'what the run drew is its own affair'
+    same(quiet, looked_at(what, True, generator=g))
 
 
 def test_a_validation_by_hand_tells_its_hooks_of_its_own_batches():

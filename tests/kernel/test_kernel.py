@@ -98,14 +98,19 @@ def test_an_interrupt_pauses_a_playing_run_and_the_kernel_lives_on(kernel):
     assert kernel.value('torch.equal(runner.model.weight, straight.model.weight), torch.equal(first, runner.model.weight)') == 'True False'
 
 
-def test_an_interrupt_of_a_blocking_train_ends_its_cell_and_the_run_goes_on_later(kernel):
-    kernel.run('runner = make(custom_hooks=[])')
-    cell = kernel.send('runner.train()')
+def interrupt_cell(kernel, code):
+    "Run `code` in a cell and interrupt it there"
+    cell = kernel.send(code)
     kernel.listen(lambda: any(c['execution_state'] == 'busy' for c in kernel.of(cell, 'status')), 'the cell to begin')
     time.sleep(.5)
     kernel.manager.interrupt_kernel()
     kernel.listen(lambda: kernel.is_idle(cell), 'the end of the cell')
     assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
+
+
+def test_an_interrupt_of_a_blocking_train_ends_its_cell_and_the_run_goes_on_later(kernel):
+    kernel.run('runner = make(custom_hooks=[])')
+    interrupt_cell(kernel, 'runner.train()')
     assert kernel.value('runner.status') == 'paused'
     kernel.run('n = runner.iter; runner.step()')
     assert kernel.value('runner.iter - n') == '1'
@@ -114,12 +119,7 @@ def test_an_interrupt_of_a_blocking_train_ends_its_cell_and_the_run_goes_on_late
 def test_a_busy_cell_is_interrupted_as_usual_while_a_run_plays(kernel):
     kernel.run('runner = make(custom_hooks=[]); runner.play()')
     kernel.wait('runner.iter > 3', True)
-    cell = kernel.send('while True: pass')
-    kernel.listen(lambda: any(c['execution_state'] == 'busy' for c in kernel.of(cell, 'status')), 'the cell to begin')
-    time.sleep(.5)
-    kernel.manager.interrupt_kernel()
-    kernel.listen(lambda: kernel.is_idle(cell), 'the end of the cell')
-    assert kernel.of(cell, 'error')[0]['ename'] == 'KeyboardInterrupt'
+    interrupt_cell(kernel, 'while True: pass')
     n = int(kernel.value('runner.iter'))
     kernel.wait(f'runner.status, runner.iter > {n}', 'running True')
 
