@@ -26,13 +26,14 @@ class HistoryBuffer:
 
     def _start(self, room):
         self._room,self._next,self._before,self._folded = room,0,0,0
-        self._values,self._counts = np.empty(room),np.empty(room)
+        self._values,self._counts,self._steps = np.empty(room),np.empty(room),np.empty(room)
         self._sum,self._count,self._max,self._min = 0.,0.,-math.inf,math.inf
         self._late,self._blocks = [],[]
 
     def update(self,
         value, # a number, or a tensor of one element on any device
         count=1, # the number of samples it speaks for
+        step=math.nan, # the iteration at which it came, if known
     ):
         "Add a value, without ever waiting for a device"
         if type(count) is not int or count < 0: count = _as_count(count)
@@ -41,6 +42,7 @@ class HistoryBuffer:
         if type(value) is float or type(value) is int: self._values[i] = value
         else: self._put(i, value)
         self._counts[i] = count
+        self._steps[i] = step
         self._next = i+1
 
     @property
@@ -59,7 +61,7 @@ def _as_count(count):
 def _make_room(self:HistoryBuffer):
     if self._room == self.max_length: return self._wrap()
     more = min(self._room, self.max_length-self._room)
-    self._values,self._counts = (np.concatenate([o, np.empty(more)]) for o in (self._values, self._counts))
+    self._values,self._counts,self._steps = (np.concatenate([o, np.empty(more)]) for o in (self._values, self._counts, self._steps))
     self._room += more
     return self._next
 
@@ -135,6 +137,16 @@ def data(self:HistoryBuffer) -> tuple: # two arrays, oldest first
     "All values that are kept, and their counts"
     n = len(self)
     return self.tail(n), self._last(self._counts, n).copy()
+
+@patch
+def steps(self:HistoryBuffer,
+    n:int=None, # at most so many, all that are kept if not given
+    ahead:int=0, # is added to each
+) -> np.ndarray: # oldest first
+    "At which iterations the last `n` values came; where that is not known, the values are counted, from 1"
+    n = len(self) if n is None else min(n, len(self))
+    res = self._last(self._steps, n)+ahead
+    return np.arange(self.total-n+1., self.total+1) if np.isnan(res).any() else res
 
 # %% ../nbs/20_history.ipynb #36f735a1
 def check_window(
@@ -265,19 +277,22 @@ def state_dict(self:HistoryBuffer) -> dict:
     "The whole history as plain tensors and numbers"
     self._fold()
     v,c = map(torch.from_numpy, self.data)
+    s = self._last(self._steps, len(self))
+    s = None if np.isnan(s).any() else torch.from_numpy(s.astype(np.int32))
     run = torch.tensor([self._sum, self._count, self._max, self._min], dtype=torch.float64)
-    return dict(values=v, counts=None if bool((c == 1).all()) else c, running=run, total=self.total, max_length=self.max_length)
+    return dict(values=v, counts=None if bool((c == 1).all()) else c, steps=s, running=run, total=self.total, max_length=self.max_length)
 
 @patch
 def load_state_dict(self:HistoryBuffer,
     state:dict, # as `state_dict` gave it
 ):
     "Take over a saved history, in place"
-    v,c,n = state['values'],state['counts'],len(state['values'])
+    v,c,s,n = state['values'],state['counts'],state.get('steps'),len(state['values'])
     self.max_length = state['max_length']
     self._start(min(max(256, n), self.max_length))
     self._values[:n] = v.cpu().numpy()
     self._counts[:n] = 1 if c is None else c.cpu().numpy()
+    self._steps[:n] = math.nan if s is None else s.cpu().numpy()
     self._next,self._before,self._folded = n,state['total']-n,n
     self._sum,self._count,self._max,self._min = state['running'].tolist()
 

@@ -6,7 +6,7 @@
 __all__ = ['MessageHub', 'plain']
 
 # %% ../nbs/21_hub.ipynb #24ee9853
-import warnings
+import math, warnings
 from weakref import WeakValueDictionary
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from .history import HistoryBuffer
 class MessageHub:
     "The numbers and infos of one run, by key"
     _known,_kept,_entered = WeakValueDictionary(),{},[]
+    now = staticmethod(lambda: math.nan) # iterations complete, unknown to a hub without a run
 
     def __init__(self,
         name:str, # by which `get_instance` finds it, from now on instead of an older hub of that name
@@ -40,7 +41,7 @@ class MessageHub:
         "Add a value to the history of `key`, without ever waiting for a device"
         buf = self.log_scalars.get(key)
         if buf is None or self.resumed_keys[key] is not resumed: buf = self._scalar(key, resumed)
-        buf.update(value, count)
+        buf.update(value, count, self.now())
 
 # %% ../nbs/21_hub.ipynb #5433a892
 @patch
@@ -102,6 +103,29 @@ def get_scalar(self:MessageHub,
 def get_info(self:MessageHub, key:str, default=None):
     "The info `key`, or `default`"
     return self.runtime_info.get(key, default)
+
+# %% ../nbs/21_hub.ipynb #65de06ca
+@patch
+def steps(self:MessageHub,
+    key:str, # of a scalar
+    n:int=None, # of the last so many values; of all that are kept if not given
+): # an array
+    "The iterations, counted from 1, that the values of `key` belong to"
+    return self.get_scalar(key).steps(n, ahead=key.startswith('train/'))
+
+@patch
+def frame(self:MessageHub,
+    *keys # of scalars, all if none is given
+): # a `pandas.DataFrame`
+    "A row for each iteration, a column for each key; several values in one iteration become their mean"
+    from pandas import DataFrame, Series
+    return DataFrame({k: Series(*_by_step(self.get_scalar(k), self.steps(k))) for k in keys or self.log_scalars}).rename_axis('iter')
+
+def _by_step(buf, steps):
+    "Mean for each step, and the steps"
+    at,which = np.unique(steps.astype(np.int64), return_inverse=True)
+    total,count = (np.bincount(which, o, len(at)) for o in buf.data)
+    with np.errstate(all='ignore'): return total/count,at
 
 # %% ../nbs/21_hub.ipynb #586d262e
 @patch

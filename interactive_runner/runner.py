@@ -121,7 +121,8 @@ def _make_loops(self:Runner, train, val, test, metrics, own, max_epochs, max_ite
     elif train is None: pass
     elif max_iters is not None: own = IterBasedTrainLoop(self, train, max_iters=max_iters, **kwargs)
     else: own = EpochBasedTrainLoop(self, train, max_epochs=max_epochs, **kwargs)
-    self.train_loop,self.main = own,own or Loop() # with nothing to train, the counters of a loop that does nothing
+    main = own or Loop() # with nothing to train, the counters of a loop that does nothing
+    self.train_loop,self.main,self.message_hub.now = own,main,lambda: main.iter
 
 @patch
 def _make_logs(self:Runner, log_processor, log_level):
@@ -290,6 +291,13 @@ def panel(self:Runner):
     "The panel of this run, an ipywidgets view of it"
     if '_panel' not in vars(self): self._panel = late('interactive_runner.ui.panel:Panel')(self)
     return self._panel
+
+@patch
+def logs(self:Runner,
+    *keys # of scalars, such as 'train/loss'; all if none is given
+): # a `pandas.DataFrame`
+    "The numbers of the run: a row for each iteration, a column for each key"
+    return self.message_hub.frame(*keys)
 
 @patch
 def _repr_mimebundle_(self:Runner, **kwargs): return self.panel._repr_mimebundle_(**kwargs)

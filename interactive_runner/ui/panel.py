@@ -6,9 +6,7 @@
 __all__ = ['EVERY', 'SHARE', 'shown', 'CSS', 'LONG', 'Rate', 'watcher', 'after_cells', 'Panel']
 
 # %% ../../nbs/86_ui.panel.ipynb #690b21ab
-import asyncio
 import sys
-from contextvars import copy_context
 from time import perf_counter
 from weakref import WeakKeyDictionary, finalize, ref
 
@@ -54,7 +52,7 @@ def after_cells(panel):
     shell.events.register('post_run_cell', done)
 
 # %% ../../nbs/86_ui.panel.ipynb #73a7eaca
-CSS = style.CSS+transport.CSS+logs.CSS+chart.CSS+hooks.CSS+loop.CSS+'''
+CSS = '''
 .ir-panel { padding: 2px; gap: 12px; }
 .ir-panel .ir-grid { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 9fr); gap: 12px 24px; align-items: start; }
 .ir-panel .ir-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px 24px; align-items: start; }
@@ -76,7 +74,7 @@ class Panel:
         self.widget = self._layout()
         self._watch = watcher(self)
         self.player.watchers.append(self._watch)
-        self._end = finalize(self, style.close, self.widget)
+        self._end = finalize(self, style.close, [self.widget, *map(vars, self.views.values())])
         self._end.atexit = False
         finalize(runner, lambda panel: panel() and panel().close(), ref(self)).atexit = False
         if not self._told: after_cells(self)
@@ -88,12 +86,13 @@ class Panel:
     def views(self): return {nm: o for nm,o in vars(self).items() if hasattr(o, 'refresh')}
 
     def _layout(self):
-        top = HBox([self.transport.widget, self.progress.widget]).add_class('ir-grid')
-        beside = [self.hooks.widget] if self.loop.height > LONG else []
-        side = VBox([self.logs.widget, self.chart.widget, *beside]).add_class('ir-side')
-        middle = HBox([self.loop.widget, side]).add_class('ir-grid')
-        below = [] if beside else [self.hooks.widget]
-        return VBox([sheet(CSS), self.banner.widget, top, middle, *below, self.note]).add_class('ir-panel')
+        top = HBox([self.transport.frame, self.progress.frame]).add_class('ir-grid')
+        beside = [self.hooks.frame] if self.loop.height > LONG else []
+        side = VBox([self.logs.frame, self.chart.frame, *beside]).add_class('ir-side')
+        middle = HBox([self.loop.frame, side]).add_class('ir-grid')
+        below = [] if beside else [self.hooks.frame]
+        css = dict.fromkeys([style.CSS, *(o.css for o in self.views.values()), CSS])
+        return VBox([sheet(''.join(css)), self.banner.frame, top, middle, *below, self.note]).add_class('ir-panel')
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 
@@ -111,7 +110,8 @@ def refresh(self:Panel,
     if not force and (stepping or seen == self._seen and now < self.rate.due): return
     self._seen = seen
     self.rate.begin()
-    for nm,view in self.views.items(): self._draw(nm, view)
+    for nm,view in self.views.items():
+        if view.open: self._draw(nm, view)
     self.rate.end()
 
 @patch
@@ -128,11 +128,8 @@ def _draw(self:Panel, name, view):
 @patch
 def _prepare(self:Panel):
     "What showing the panel means for the run"
-    player,context = self.player,copy_context()
-    try: player.aio = asyncio.get_running_loop()
-    except RuntimeError: pass # no kernel: nobody can press anything
-    for o in self.views.values(): o.context = context
-    shown[player] = self
+    for o in self.views.values(): o.prepare()
+    shown[self.player] = self
     self.refresh()
 
 @patch
