@@ -36,6 +36,14 @@ def place(self:Player, stage=None, iter=None, epoch=None, when=None):
                     and (epoch is None or self.epoch >= epoch) and (when is None or when(self.runner)))
 
 @patch
+def reached(self:Player,
+    code, # of a generator of the loop, such as `Loop.run.__code__`
+    number:int, # of a line in its source
+): # a condition for `run` and `play`
+    "The condition that this line of the source is about to run"
+    return lambda: self.frames[-1:] == [(code, number)]
+
+@patch
 def run_until(self:Player,
     stage:str=None, # a line of the loop, a stage or a piece of work
     iter:int=None, # this many iterations are complete

@@ -1,5 +1,5 @@
 "The panel without a browser: buttons send commands, drawings tell the truth, and nothing is kept alive."
-import asyncio, gc, threading, weakref
+import asyncio, gc, re, threading, weakref
 
 import pytest
 
@@ -7,7 +7,7 @@ from interactive_runner.hub import MessageHub
 from interactive_runner.logproc import LogProcessor
 from interactive_runner.play import Player
 from interactive_runner.stage import Loop, commits
-from interactive_runner.ui import panel as panels
+from interactive_runner.ui import loop as loops, panel as panels
 from interactive_runner.ui.chart import Trace
 from interactive_runner.ui.panel import Panel
 from interactive_runner.ui.style import esc, inside, tag
@@ -54,6 +54,7 @@ def tidy():
 @pytest.fixture
 def run(): return Run()
 
+def text(part): return ' '.join(o.value for _,o in part.pieces)
 def html(panel): return ' '.join(o.value for o in inside(panel.widget).values() if type(o).__name__ == 'HTML')
 
 async def until(run, *status):
@@ -66,6 +67,7 @@ def test_play_and_pause_are_one_button(run):
     async def go():
         p = Panel(run)
         p.transport.play.click()
+        p.refresh()
         assert run.player.status == 'running' and p.transport.play.description == 'Pause'
         p.transport.play.click()
         assert run.player.status == 'paused' and p.transport.play.description == 'Play' and 'last click: pause' in p.transport.said.value
@@ -238,21 +240,86 @@ def test_the_marker_stands_on_the_line_about_to_run(run):
     for _ in range(9):
         run.player.step('line')
         code,at = run.player.frames[-1]
-        part = p.loop.parts[code].value
-        assert f'ir-here" aria-current="step"><span class="ir-mark">▶</span><span class="ir-no">{at}<' in part
-        assert sum(o.value.count('ir-here') for o in p.loop.parts.values()) == 1
+        marked, = [lines for lines,o in p.loop.parts[code].pieces if 'ir-here" aria-current="step"><span class="ir-mark">▶' in o.value]
+        assert marked[0][0] == at
+        assert sum(text(o).count('ir-here') for o in p.loop.parts.values()) == 1
 
 def test_hooks_stand_beside_their_stage_and_are_ticked(run):
     p = Panel(run)
     run.player.run_until(stage='after_train_iter')
     run.player.step('hook')
-    part = p.loop.parts[Toy.run_iter.__code__].value
-    assert 'ir-ran"><i>✓</i>Log' in part and 'ir-now"><i>▶</i>Timer' in part
+    def chips(): return {name: cls for cls,name in re.findall('ir-chip ?([^"]*)" title="([^"]*)"', text(p.loop.parts[Toy.run_iter.__code__]))}
+    assert chips() == {'Log': 'ir-ran', 'Timer': 'ir-now'}
     run.player.step('iter')
     run.player.hooks['Log'].off()
     run.player.run_until(stage='after_train_iter')
-    part = p.loop.parts[Toy.run_iter.__code__].value
-    assert 'ir-gone"><i></i>Log' in part and 'ir-now"><i>▶</i>Timer' in part
+    assert chips() == {'Log': 'ir-gone', 'Timer': 'ir-now'}
+
+def test_two_panels_are_drawn_together_within_one_share_of_the_time(run, monkeypatch):
+    now,drawn = [0.],[0, 0]
+    monkeypatch.setattr(panels, 'perf_counter', lambda: now[0])
+    ps = [Panel(run), Panel(run)]
+    def slow(i):
+        def refresh(): now[0] += .01; drawn[i] += 1
+        return refresh
+    for i,p in enumerate(ps): p.logs.refresh = slow(i)
+    run.player.status = 'running'
+    while now[0] < 20: now[0] += .03; run.player.notify()
+    assert drawn[0] == drawn[1] and .02 < .02*drawn[0]/20 <= .03
+
+def test_what_one_panel_changes_the_other_shows(run):
+    a,b = Panel(run),Panel(run)
+    a.hooks.rows['Log'].switch.value = False
+    assert 'ir-off' in b.hooks.rows['Log'].widget._dom_classes and len(run.player.watchers) == 1
+
+def test_the_loop_folds_while_the_run_plays_on_and_obeys_a_person(run, monkeypatch):
+    now = [0.]
+    monkeypatch.setattr(loops, 'perf_counter', lambda: now[0])
+    p = Panel(run)
+    def after(seconds, status):
+        run.player.status,now[0] = status,now[0]+seconds
+        p.draw()
+        return p.loop.open
+    assert after(0, 'running') and after(.5, 'running') and not after(.2, 'running') and after(0, 'paused')
+    assert after(0, 'running') and not after(1, 'running')
+    p.loop._fold.click() # wants it open while playing
+    assert p.loop.open and after(9, 'running') and after(0, 'paused') and after(0, 'running') and after(9, 'running')
+    after(0, 'paused')
+    p.loop._fold.click() # wants it closed while standing
+    assert not p.loop.open and not after(0, 'paused') and after(0, 'running') is False and after(9, 'running')
+
+def test_a_press_on_a_line_number_plays_until_that_line_is_next(run):
+    async def go():
+        p,code = Panel(run),Toy.run_iter.__code__
+        button = next(o for o in p.loop.parts[code].widget.children if (getattr(o, 'tooltip', '') or '').endswith('after_train_iter'))
+        for n in (0, 1):
+            button.click()
+            await until(run, 'paused')
+            assert (run.player.position.line, run.iter) == ('after_train_iter', n) and str(run.player.frames[-1][1]) == button.description
+    asyncio.run(go())
+
+def test_a_folded_view_is_not_drawn(run):
+    p,drawn = Panel(run),[]
+    p.logs._fold.click()
+    p.logs.refresh = lambda: drawn.append(1)
+    run.player.step('iter')
+    p.refresh()
+    assert not drawn
+    p.logs._fold.click()
+    assert drawn
+
+def test_a_view_alone_is_in_step_with_the_panel_and_goes_with_it(run):
+    p = Panel(run)
+    p.hooks._repr_mimebundle_()
+    alone = p.hooks.alone
+    run.player.hooks['Log'].off()
+    p.refresh()
+    assert 'ir-off' in p.hooks.rows['Log'].widget._dom_classes and p.hooks.frame in alone.children
+    p.close()
+    assert alone.comm is None
+
+def test_an_unknown_view_is_an_error_with_the_nearest_name(run):
+    with pytest.raises(AttributeError, match="Did you mean 'hooks'"): Panel(run).hook
 
 def test_a_panel_keeps_nothing_alive():
     run = Run()
@@ -312,9 +379,9 @@ def test_the_panel_limits_its_own_time(run, monkeypatch):
     def slow(): now[0] += .01; drawn.append(now[0])
     p.logs.refresh = slow
     run.player.status = 'running'
-    p.refresh(force=False)
+    p.board.refresh(force=False)
     drawn.clear()
-    while now[0] < 20: now[0] += .03; p.refresh(force=False)
+    while now[0] < 20: now[0] += .03; p.board.refresh(force=False)
     assert .02 < .01*len(drawn)/20 <= .03
 
 def test_the_curve_of_the_loss_is_shown_until_another_is_chosen(run):

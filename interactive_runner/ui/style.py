@@ -141,6 +141,9 @@ class View:
 
     def refresh(self):
         "Draw what has changed since the last time"
+    def look(self):
+        "Draw, unless folded: what the panel calls again and again"
+        if self.open: self.refresh()
 
     @cached_property
     def frame(self): return framed(self)
@@ -158,10 +161,15 @@ def fold(self:View,
     for o in (*self.tools, self.widget): mark(o, ir_folded=not open)
     if open: self.refresh()
 
+@patch
+def pressed(self:View):
+    "What a press on the title does"
+    self.fold(not self.open)
+
 def framed(view):
     "`view` below the line with its title and its tools"
     if not view.title: return view.widget
-    view._fold = button(view.title, press=lambda: view.later(lambda: view.fold(not view.open))).add_class('ir-title')
+    view._fold = button(view.title, press=lambda: view.later(view.pressed)).add_class('ir-title')
     view.fold(view.open)
     return VBox([HBox([view._fold, *view.tools]).add_class('ir-head'), view.widget]).add_class('ir-view')
 
@@ -173,11 +181,11 @@ def prepare(self:View):
     if player is None: return
     try: player.aio = asyncio.get_running_loop()
     except RuntimeError: pass # no kernel: nobody can press anything
-    self.refresh()
 
 @patch
 def _repr_mimebundle_(self:View, **kwargs):
     self.prepare()
+    self.refresh()
     return self.alone._repr_mimebundle_(**kwargs)
 
 # %% ../../nbs/80_ui.style.ipynb #fee294aa

@@ -8,13 +8,12 @@ __all__ = ['STEPS', 'HINTS', 'TIPS', 'status_of', 'Transport', 'place_html', 'st
 
 # %% ../../nbs/81_ui.transport.ipynb #95fe8f2a
 from collections import deque
-from time import perf_counter
 from traceback import format_exception
 
 from ipywidgets import HTML, HBox, VBox
 
 from ..core import clock_text, words
-from .style import Html, View, button, join, num, put, tag
+from .style import Html, View, button, join, mark, num, put, tag
 
 # %% ../../nbs/81_ui.transport.ipynb #7df47c81
 STEPS = {
@@ -42,7 +41,6 @@ class Transport(View):
     "Play, pause, steps and stop; the status in words"
     def __init__(self, runner):
         super().__init__(runner)
-        self.quiet = 0.
         self.play = button('Play', 'play', press=self._toggle).add_class('ir-main')
         self.steps = {u: button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
         self.stop = button('Stop', 'stop', "End the run after this line; Play can go on from the last complete iteration", self._stop)
@@ -58,7 +56,6 @@ class Transport(View):
         if player.status == 'running': self.tell('pause', lambda: self.player._pause())
         else: self.tell('play', lambda: self.player.play(), between=True)
     def _step(self, unit):
-        self.quiet = perf_counter()+.1
         self.tell(f'step {unit}', lambda: self.player.play(self.player.until(unit), fine=unit == 'hook'), between=True)
     def _stop(self): self.tell('stop', lambda: self.player._stop())
 
@@ -72,17 +69,18 @@ class Transport(View):
         put(self.play, description=text, icon=text.lower(), tooltip=tip, disabled=status in ('blocking', 'done'))
         for b in self.steps.values(): put(b, disabled=status in ('running', 'blocking', 'done'))
         put(self.stop, disabled=status in ('ready', 'blocking', 'done', 'stopped'))
+        mark(self.play, ir_main=status != 'error')
+        mark(self.stop, ir_folded=status == 'error')
         put(self.state, value=state_html(player, status))
         put(self.said, value=ack_html(player))
 
 # %% ../../nbs/81_ui.transport.ipynb #241744b8
 def place_html(player) -> Html:
-    "Where the run stands, in words"
+    "Where the run stands, in words; the next line only while it stands"
     pos = player.position
     words = [join([what, ' ', tag('b', num(n))]) for what,n in (('epoch', pos.epoch), ('iteration', pos.iter))]
     if pos.mode != 'train': words.insert(0, dict(val='validation').get(pos.mode, pos.mode))
-    if pos.line != 'None': words.append(join(['before ', tag('code', pos.line)]))
-    if pos.hook: words[-1] = join([words[-1], ', hook ', tag('code', pos.hook)])
+    if pos.line != 'None' and player.status != 'running': words.append(join(['next ', tag('code', pos.line), *([', hook ', tag('code', pos.hook)] if pos.hook else [])]))
     return join(words, ' · ')
 
 def state_html(player, status:str) -> Html:
@@ -98,8 +96,8 @@ def ack_html(player) -> Html:
     cmd, = asked
     if cmd.error is not None: return tag('div', f'{cmd.what}: {words(cmd.error, str)}', cls='ir-said ir-bad')
     if cmd.position is None: return tag('div', f'{cmd.what}: waiting for the line that is running', cls='ir-said ir-soft')
-    before = '' if cmd.position.line == 'None' else f', before {cmd.position.line}'
-    return tag('div', f'last click: {cmd.what} (at iteration {cmd.position.iter}{before})', cls='ir-said ir-soft')
+    following = '' if cmd.position.line == 'None' else f', next was {cmd.position.line}'
+    return tag('div', f'last click: {cmd.what} (at iteration {cmd.position.iter}{following})', cls='ir-said ir-soft')
 
 # %% ../../nbs/81_ui.transport.ipynb #d9115778
 def bar(
@@ -165,7 +163,7 @@ class Banner(View):
     def __init__(self, runner):
         super().__init__(runner)
         self.shown,self.text = None,HTML()
-        self.retry = button('Retry', 'repeat', "Try again what failed, and play on", lambda: self._answer('retry'))
+        self.retry = button('Retry', 'repeat', "Try again what failed, and play on", lambda: self._answer('retry')).add_class('ir-main')
         self.skip = button('Skip', 'share', "Leave it out this once, and play on", lambda: self._answer('skip'))
         self.disable = button('Disable', 'ban', "Switch the hook off, and play on", lambda: self._answer('disable'))
         self.stop = button('Stop', 'stop', "End the run, closing what is open", lambda: self.tell('stop', lambda: self.player._stop()))
@@ -185,18 +183,19 @@ class Banner(View):
         e = getattr(player, 'error', None)
         put(self.widget.layout, display='none' if e is None else None)
         if e is None: self.shown = None
-        elif (key := (id(e), player.cursor.line)) != self.shown: self.shown = key; self._draw(player, e)
+        elif self.shown is None or self.shown[0] != id(e): self.shown = id(e),getattr(player.failed, 'hook', None); self._draw(player, e)
+        elif self.shown[1] is not getattr(player.failed, 'hook', None): self._draw(player, e, mended=True)
 
-    def _draw(self, player, e):
+    def _draw(self, player, e, mended=False):
         hook = getattr(player.failed, 'name', None)
-        put(self.text, value=error_html(e))
+        put(self.text, value=error_html(e, f"{hook} has been replaced since: Retry runs the new one" if mended else ''))
         put(self.disable, description=f'Disable {hook}')
         put(self.disable.layout, display=None if hook else 'none')
         put(self.skip, tooltip=f"{'Leave this hook out this once' if hook else 'Give up this iteration'}, and play on")
 
-def error_html(e) -> Html:
-    "An exception: type and text, its notes, its traceback folded"
-    notes = [tag('div', o, cls='ir-where') for o in getattr(e, '__notes__', ())]
+def error_html(e, news:str='') -> Html:
+    "An exception: type and text, its notes, what has happened since, its traceback folded"
+    notes = [tag('div', o, cls='ir-where') for o in getattr(e, '__notes__', ())] + ([tag('div', news, cls='ir-news')] if news else [])
     trace = tag('details', tag('summary', 'traceback'), tag('pre', ''.join(format_exception(e)), cls='ir-code'))
     text = words(e, str)
     return tag('div', tag('div', tag('b', type(e).__name__), text and f': {text}', cls='ir-what'), *notes, trace, role='alert')
@@ -207,6 +206,9 @@ Transport.css = Progress.css = Banner.css = '''
 .ir-panel .ir-buttons .widget-html { margin: 0 2px 0 8px; }
 .ir-panel .ir-transport { gap: 4px; }
 .ir-panel .ir-state { min-height: 36px; }
+.ir-panel .ir-transport > .widget-html:last-child { min-height: 17px; }
+.ir-panel .ir-place { overflow-wrap: anywhere; }
+.ir-panel .ir-news { color: var(--ir-good); font-weight: 600; }
 .ir-panel .ir-word { display: inline-block; min-width: 62px; margin-right: 6px; }
 .ir-panel .ir-place { font-variant-numeric: tabular-nums; }
 .ir-panel .ir-hint, .ir-panel .ir-said { font-size: 12px; }
@@ -217,12 +219,12 @@ Transport.css = Progress.css = Banner.css = '''
 .ir-panel .ir-dot.ir-done { background: var(--ir-accent); }
 .ir-panel .ir-progress { display: grid; grid-template-columns: 72px minmax(60px, 1fr) minmax(110px, max-content); gap: 4px 10px;
   align-items: center; }
-.ir-panel .ir-track { height: 6px; border-radius: 3px; background: var(--jp-layout-color3, #ddd); overflow: hidden; }
+.ir-panel .ir-track { height: 6px; border-radius: 3px; background: var(--ir-track); overflow: hidden; }
 .ir-panel .ir-track i { display: block; height: 100%; background: var(--ir-accent); }
 .ir-panel .ir-track.ir-open { visibility: hidden; }
 .ir-panel .ir-rate { grid-column: 2 / 4; font-size: 12px; color: var(--ir-soft); font-variant-numeric: tabular-nums; }
 .ir-panel .ir-rate b { display: inline-block; min-width: 52px; text-align: right; font-weight: 500;
-  color: var(--jp-ui-font-color1, #222); }
+  color: var(--ir-text); }
 .ir-panel .ir-banner { border: 1px solid var(--ir-bad); border-left-width: 4px; border-radius: 4px; padding: 8px 12px; gap: 6px; }
 .ir-panel .ir-banner .ir-what { color: var(--ir-bad); font-size: 14px; overflow-wrap: anywhere; }
 .ir-panel .ir-banner .ir-where { color: var(--ir-soft); overflow-wrap: anywhere; }
