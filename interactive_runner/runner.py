@@ -293,6 +293,12 @@ def panel(self:Runner):
     return self._panel
 
 @patch
+def refresh(self:Runner):
+    "Draw the panel now; where no browser draws widgets, what comes back shows the run as a picture and tables"
+    self.panel.refresh()
+    return None if self.panel.echo.live else self.panel.still
+
+@patch
 def logs(self:Runner,
     *keys # of scalars, such as 'train/loss'; all if none is given
 ): # a `pandas.DataFrame`
