@@ -231,19 +231,20 @@ def call_hook(self:Player,
 HAND_OVER,TURNS = .03,16 # seconds of running between hand-overs; turns of the event loop in each
 
 class Handle:
-    "A run that plays; can be awaited"
+    "A run that plays; awaiting it gives where it stands at the end"
     def __init__(self, player, task=None, driver=None): self._player,self.task,self.driver = ref(player),task,driver # no task: nothing was left to play
     @property
     def player(self): return self._player() # None when the run is gone
     def __await__(self):
         player = self.player
         if player is None: raise RuntimeError("the run is gone: nothing refers to its runner any more.")
-        if self.task is None: return player.runner
+        if self.task is None: return player.position
         try: end = yield from asyncio.shield(self.task).__await__()
         except asyncio.CancelledError:
             if player.driver is self.driver: player.pause() # else somebody else has taken over
             raise
-        return player._outcome(*end)
+        player._outcome(*end)
+        return player.position
     def __repr__(self): return 'a run that is gone' if self.player is None else f"{self.player.status}: {self.player.position}"
 
 @patch

@@ -358,7 +358,7 @@ class Position(NamedTuple):
     where:str # function and line number in the source of the loop
     def __repr__(self):
         if self.line == 'None': return f"epoch {self.epoch}, iter {self.iter}: at the end"
-        return f"{self.mode}, epoch {self.epoch}, iter {self.iter}: before {self.line}" + (f", hook {self.hook}" if self.hook else '')
+        return f"{self.mode}, epoch {self.epoch}, iter {self.iter}: next {self.line}" + (f", hook {self.hook}" if self.hook else '')
 
 @patch(as_prop=True)
 def frames(self:Player):

@@ -52,7 +52,7 @@ def test_play_pause_and_steps_by_mouse(nb, request):
     nb.wait_output(1, f'iteration {n+1}')
     assert ask(nb, 'runner.iter') == str(n+1)
     nb.add_and_run("_ = runner.run_until(stage='after_train_iter')")
-    nb.wait_output(1, 'before after_train_iter')
+    nb.wait_output(1, 'next after_train_iter')
     press(nb, 'Hook')
     nb.wait_output(1, 'hook IterTimerHook')
     nb.screenshot(f'panel_paused_{theme}', 1)
