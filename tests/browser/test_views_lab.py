@@ -1,0 +1,104 @@
+"The panel as a whole in a real JupyterLab: lines to run to, folding, several panels, single views, and what stays without a kernel."
+import re, subprocess, sys
+
+import pytest
+
+from test_panel_lab import ask, press, setup
+
+@pytest.fixture
+def open_nb(lab, request):
+    opened = []
+    def open_nb(*cells, **kwargs):
+        name = re.sub(r'\W', '_', request.node.name)
+        nb = lab.open(lab.write_notebook(f'views_{name}.ipynb', [setup, *cells]), height=1600, **kwargs)
+        for i in range(len(cells)+1): nb.run(i, timeout=120)
+        opened.append(nb)
+        return nb
+    yield open_nb
+    for nb in opened: assert not nb.errors and nb.page.evaluate('window.hacked') is None
+
+def marked(nb, cell=1): return nb.cell(cell).locator('.ir-here .ir-text').inner_text().strip()
+def number_of(nb, text): return nb.cell(1).locator('.ir-part:not(.ir-idle) .ir-gutter').and_(nb.page.locator(f'[title$=", {text}"]')).first
+
+def test_a_line_number_runs_to_that_line_by_mouse_and_by_keyboard(open_nb):
+    nb = open_nb('runner')
+    nb.add_and_run("_ = runner.run_until(stage='before_train_iter')")
+    nb.wait_output(1, 'next before_train_iter')
+    number_of(nb, 'backward').hover()
+    nb.screenshot('run_to_here', 1)
+    number_of(nb, 'backward').click()
+    nb.wait_output(1, 'next backward')
+    assert marked(nb) == 'yield self.backward' and ask(nb, 'runner.position.line, runner.iter') == "backward 0"
+    number_of(nb, 'forward').focus()
+    nb.page.keyboard.press('Enter')
+    nb.wait_output(1, 'next forward')
+    assert marked(nb) == 'yield self.forward' and ask(nb, 'runner.iter') == '1'
+
+def test_every_button_can_be_pressed_by_keyboard(open_nb):
+    nb = open_nb('runner')
+    def hit(name, key='Enter'):
+        nb.cell(1).get_by_role('button', name=name, exact=True).first.focus()
+        nb.page.keyboard.press(key)
+    for name,key,text in (('Hook', 'Enter', 'hook IterTimerHook'), ('Line', 'Space', 'next before_train'), ('Iteration', 'Enter', 'iteration 1'),
+                          ('Epoch', 'Space', 'epoch 1'), ('Play', 'Enter', 'running'), ('Pause', 'Space', 'paused'), ('Stop', 'Enter', 'stopped')):
+        if name == 'Hook': nb.add_and_run("_ = runner.run_until(stage='before_train_epoch')")
+        hit(name, key)
+        nb.wait_output(1, 'hook' if name == 'Hook' else 'next' if name == 'Line' else text)
+
+def test_the_loop_makes_room_while_the_run_plays_and_a_person_can_have_it_back(open_nb):
+    nb = open_nb('runner')
+    loop = nb.cell(1).locator('.ir-loop')
+    assert loop.is_visible()
+    press(nb, 'Play')
+    loop.wait_for(state='hidden')
+    button = nb.cell(1).get_by_role('button', name='Pause').first.bounding_box()
+    nb.cell(1).get_by_role('button', name='Loop', exact=True).focus()
+    nb.page.keyboard.press('Enter')
+    loop.wait_for(state='visible')
+    assert nb.cell(1).get_by_role('button', name='Pause').first.bounding_box() == button, 'what is pressed stays in its place'
+    nb.cell(1).get_by_role('button', name='Loop', exact=True).click()
+    loop.wait_for(state='hidden')
+    press(nb, 'Pause')
+    loop.wait_for(state='visible')
+
+def test_panels_and_single_views_of_one_run_are_in_step(open_nb):
+    nb = open_nb('runner', 'runner.panel.hooks', 'from interactive_runner.ui.panel import Panel\nother = Panel(runner)\nother')
+    for i in (1, 2, 3): nb.cell(i).locator('.ir-row', has_text='Talk').first.wait_for()
+    nb.cell(2).get_by_label('Talk', exact=True).click()
+    for i in (1, 2, 3): nb.cell(i).locator('.ir-row.ir-off', has_text='Talk').first.wait_for()
+    nb.screenshot('hooks_alone', 2)
+    press(nb, 'Iteration')
+    for i in (1, 3): nb.wait_output(i, 'iteration 1')
+    assert nb.cell(2).locator('.ir-loop').count() == 0
+
+def test_the_picture_is_there_when_the_kernel_is_gone(open_nb, lab):
+    nb = open_nb('runner')
+    press(nb, 'Play')
+    nb.wait_output(1, '2 / 300')
+    press(nb, 'Pause')
+    nb.wait_output(1, 'paused')
+    assert nb.cell(1).locator('.ir-still').count() == 1 and not nb.cell(1).locator('.ir-still').is_visible(), 'not beside a live panel'
+    nb.cell(1).locator('.ir-still img').wait_for(state='attached')
+    nb.save()
+    nb.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    iteration = ask(nb, 'runner.iter')
+    lab.close_pages()
+    again = lab.open(nb.name, height=1600)
+    still = again.cell(1).locator('.ir-still')
+    still.locator('img').wait_for()
+    assert f'iteration {int(iteration):,}' in still.inner_text() and 'train/loss' in still.inner_text()
+    assert 'Error displaying widget' not in again.output(1)
+    again.screenshot('without_kernel', 1)
+    subprocess.run([sys.executable, '-m', 'nbconvert', '--to', 'html', nb.name], cwd=lab.root, check=True, capture_output=True)
+    page = again.page.context.new_page()
+    page.goto((lab.root/nb.name).with_suffix('.html').as_uri())
+    assert page.locator('.ir-still img').first.is_visible() and page.locator('img[src=x]').count() == 0
+
+def test_the_lines_of_a_playing_run_are_in_the_panel_and_not_below_it(open_nb):
+    nb = open_nb('runner.logger.setLevel(20)\nrunner')
+    press(nb, 'Play')
+    nb.wait_output(1, 'Epoch(val) [2]')
+    streams = nb.page.evaluate("""() => { const outs = window.jupyterapp.shell.currentWidget.content.widgets[1].model.outputs;
+        return [...Array(outs.length).keys()].map(k => outs.get(k).toJSON()).filter(o => o.output_type === 'stream').map(o => o.text).join('') }""")
+    assert 'epoch 1 begins' in streams, 'what a hook prints is still printed'
+    assert streams.count('Epoch(') <= 2, 'the first lines may come before the browser has answered'
