@@ -63,7 +63,8 @@ def _check_entry(entry, i, by_epoch):
     fn = HistoryBuffer.methods.get(e['method_name'])
     if fn is None: raise KeyError(f"{where}: unknown statistic {e['method_name']!r}, choose from {choices(HistoryBuffer.methods)}."
                                   + closest(e['method_name'], HistoryBuffer.methods))
-    if takes_window(fn): e['window_size'] = check_log_window(e.get('window_size'), by_epoch)
+    has_epochs = by_epoch or src.startswith(('val/', 'test/'))
+    if takes_window(fn): e['window_size'] = check_log_window(e.get('window_size'), has_epochs)
     elif 'window_size' in e: raise TypeError(f"{where}: the statistic {e['method_name']!r} has no window, leave window_size out")
     try: inspect.signature(fn).bind(None, **_extra(e))
     except TypeError as err: raise TypeError(f"{where}: the statistic is {e['method_name']}{inspect.signature(fn)}, and {err}") from None
@@ -124,23 +125,64 @@ def _is_for(e, key):
     "Whether an entry of custom_cfg is about `key`"
     return e['data_src'] in (key, key.partition('/')[2])
 
+def _rule(e): return e['method_name'], e.get('window_size'), _extra(e)
+
 @patch
 def rule(self:LogProcessor,
     key:str, # such as 'train/loss'
     ended:bool=False, # is the epoch of the key's mode over?
 ) -> tuple: # name of the statistic, window, more keywords
     "How `key` is shown in the log under its own name"
-    for e in self.custom_cfg:
-        if _is_for(e, key) and _shown(e) == e['data_src']: return e['method_name'], e.get('window_size'), _extra(e)
+    own = [e for e in self.custom_cfg if _is_for(e, key) and _shown(e) == e['data_src']]
+    if own: return _rule(min(own, key=lambda e: e['data_src'] != key)) # 'val/loss' says more than 'loss'
     if not self.mean_pattern.search(key): return 'current', None, {}
     return 'mean', 'epoch' if ended else self.window_size, {}
 
 # %% ../nbs/22_logproc.ipynb #8ab7e918
 @patch
-def _value(self:LogProcessor, runner, key, n, ended, rule):
-    "The statistic of `key` by `rule` where the epoch has had `n` batches, None if there is nothing to show"
-    (method,window,kw),buf,train = rule,runner.message_hub.log_scalars[key],key.startswith('train/')
-    fresh = runner.message_hub.epoch_len(key, n)
+def set_rule(self:LogProcessor,
+    key:str, # such as 'train/loss', or 'loss' for all modes
+    method:str='mean', # name of a registered statistic
+    window=None, # number of values, 'epoch' or 'global', if the statistic takes a window
+    name:str|None=None, # show it under this name besides
+    **kw # passed on to the statistic
+):
+    "Show `key` by this statistic from now on, or, with `name`, by one more"
+    e = dict(data_src=key, method_name=method, **kw)
+    if window is not None: e['window_size'] = window
+    if name is not None: e['log_name'] = name
+    cfg = {_shown(o): o for o in self.custom_cfg}
+    self.custom_cfg = [*(cfg | {_shown(e): e}).values()]
+
+@patch
+def drop_rule(self:LogProcessor,
+    name:str, # the name, or the key where no name was given
+):
+    "Take back what `set_rule` did"
+    names = [_shown(e) for e in self.custom_cfg]
+    if name not in names: raise KeyError(f'no rule for {name!r} was set, but for {choices(names)}.{closest(name, names)}')
+    self.custom_cfg = [e for e in self.custom_cfg if _shown(e) != name]
+
+# %% ../nbs/22_logproc.ipynb #773e4e6b
+@patch
+def added(self:LogProcessor,
+    key:str, # such as 'train/loss'
+) -> dict: # name -> rule
+    "Under which other names, and how, `key` is shown in the log"
+    return {e['log_name']: _rule(e) for e in self.custom_cfg if _is_for(e, key) and _shown(e) != e['data_src']}
+
+# %% ../nbs/22_logproc.ipynb #4b6eb807
+@patch
+def value(self:LogProcessor,
+    hub, # a `MessageHub`
+    key:str, # of a scalar
+    rule:tuple|None=None, # as `rule` or `added` give it; that of the key if not given
+    n:int|None=None, # how many batches the epoch has had, where the hub cannot know
+    ended:bool=False, # is the epoch of the key's mode over?
+): # a number, or None if there is nothing to show
+    "The number that the log shows for `key`"
+    (method,window,kw),buf,train = rule or self.rule(key, ended),hub.get_scalar(key),key.startswith('train/')
+    fresh = hub.epoch_len(key, buf.total if n is None else n)
     if not len(buf) or (not fresh and (window == 'epoch' or not train)): return
     if isinstance(window, int) and not (train or ended): window = min(window, fresh)
     return statistic(buf, method, window, fresh, **kw)
@@ -149,13 +191,13 @@ def _value(self:LogProcessor, runner, key, n, ended, rule):
 @patch
 def _collect(self:LogProcessor, runner, n, mode, ended=False):
     "Names, without their mode, and values of what the log of `mode` shows"
-    keys,res = [k for k in runner.message_hub.log_scalars if k.startswith(mode + '/')],{}
-    for k in keys: res[k.partition('/')[2]] = self._value(runner, k, n, ended, self.rule(k, ended))
+    hub = runner.message_hub
+    keys,res = [k for k in hub.log_scalars if k.startswith(mode + '/')],{}
+    for k in keys: res[k.partition('/')[2]] = self.value(hub, k, None, n, ended)
     for e in self.custom_cfg:
-        rule = e['method_name'],e.get('window_size'),_extra(e)
         for k in keys:
-            if e.get('log_name') and _is_for(e, k): res[e['log_name'].removeprefix(mode + '/')] = self._value(runner, k, n, ended, rule)
-        self._warn_unknown(e, runner.message_hub)
+            if e.get('log_name') and _is_for(e, k): res[e['log_name'].removeprefix(mode + '/')] = self.value(hub, k, _rule(e), n, ended)
+        self._warn_unknown(e, hub)
     return {k: v for k,v in res.items() if v is not None}
 
 @patch

@@ -175,19 +175,6 @@ def test_rows_are_used_again(run):
     p.refresh()
     assert list(p.hooks.rows) == ['new', 'Timer'] and p.hooks.rows['Timer'] is before['Timer']
 
-@pytest.mark.parametrize('text, window', [('25', 25), (' Epoch ', 'epoch'), ('global', 'global')])
-def test_the_window_is_that_of_the_log(run, text, window):
-    p = Panel(run)
-    p.logs.window.value = text
-    assert run.log_processor.window_size == window and p.logs.window.value == str(window)
-
-@pytest.mark.parametrize('text', ['0', '-3', '2.5', 'all', ''])
-def test_a_window_that_cannot_be_changes_nothing_and_says_so(run, text):
-    p = Panel(run)
-    p.logs.window.value = text
-    assert run.log_processor.window_size == 10 and p.logs.window.value == '10'
-    assert run.player.acks[-1].error is not None and 'ir-bad' in p.transport.said.value
-
 def test_whatever_is_shown_is_escaped():
     class Evil:
         def after_train_iter(self, runner): raise ValueError(evil)
