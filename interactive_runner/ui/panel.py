@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ipywidgets import HTML, HBox, VBox
 
 from ..core import words
-from . import chart, hooks, logs, loop, style, transport
+from . import chart, hooks, lines, logs, loop, optim, style, transport
 from .style import join, put, sheet, tag
 
 # %% ../../nbs/86_ui.panel.ipynb #1d393240
@@ -70,6 +70,7 @@ class Panel:
         self._runner,self.rate,self.faults,self._seen = ref(runner),Rate(),{},None
         self.transport,self.progress,self.banner = (o(runner) for o in (transport.Transport, transport.Progress, transport.Banner))
         self.loop,self.logs,self.chart,self.hooks = loop.LoopView(runner),logs.Logs(runner),chart.Chart(runner),hooks.Hooks(runner)
+        self.lines,self.optim = lines.Lines(runner),optim.Optimizer(runner)
         self.note = HTML()
         self.widget = self._layout()
         self._watch = watcher(self)
@@ -92,7 +93,7 @@ class Panel:
         middle = HBox([self.loop.frame, side]).add_class('ir-grid')
         below = [] if beside else [self.hooks.frame]
         css = dict.fromkeys([style.CSS, *(o.css for o in self.views.values()), CSS])
-        return VBox([sheet(''.join(css)), self.banner.frame, top, middle, *below, self.note]).add_class('ir-panel')
+        return VBox([sheet(''.join(css)), self.banner.frame, top, middle, *below, self.lines.frame, self.optim.frame, self.note]).add_class('ir-panel')
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 
