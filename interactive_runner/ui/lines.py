@@ -80,8 +80,8 @@ class Lines(View):
     title = 'Log'
     def __init__(self, runner):
         super().__init__(runner)
-        self.level = Dropdown(options=LEVELS, value=logging.NOTSET, tooltip='Which log lines to show').add_class('ir-level')
-        self.search = Text(placeholder='Search', tooltip='Show only log lines with this text in them').add_class('ir-search')
+        self.level = Dropdown(options=LEVELS, value=logging.NOTSET, description='Log level').add_class('ir-level')
+        self.search = Text(placeholder='Search', description='Search the log lines').add_class('ir-search')
         self.count,self.note,self.blocks = HTML(),HTML(),Blocks()
         self.tools = self.level,self.search,self.count
         self.widget = VBox([self.note, self.blocks.widget]).add_class('ir-log')
@@ -121,11 +121,12 @@ def count_text(n:int, lines, filtered:bool) -> str:
 
 # %% ../../nbs/82_ui.lines.ipynb #e301ddbe
 Lines.css = '''
-.ir-panel .ir-head .ir-level { width: 136px; }
-.ir-panel .ir-head .ir-search { width: 150px; }
-.ir-panel .ir-lines { flex-direction: column-reverse; flex-wrap: nowrap; height: 180px; min-height: 60px; overflow: hidden auto; resize: vertical;
+.ir-panel .ir-head .ir-level, .ir-panel .ir-head .ir-search { width: 136px; position: relative; }
+.ir-panel .ir-level .widget-label, .ir-panel .ir-search .widget-label { position: absolute; width: 1px; min-width: 0; height: 1px; margin: 0; overflow: hidden;
+  clip-path: inset(50%); }
+.ir-panel .ir-log .ir-lines { flex-flow: column-reverse nowrap; height: 180px; min-height: 60px; overflow: hidden auto; resize: vertical;
   border: 1px solid var(--ir-line); border-radius: 4px; padding: 4px 0; font: 12px/18px var(--ir-mono); }
-.ir-panel .ir-lines:focus-visible { outline: 2px solid var(--ir-accent); outline-offset: 1px; }
+.ir-panel .ir-log .ir-lines:focus-visible { outline: 2px solid var(--ir-accent); outline-offset: -1px; }
 .ir-panel .ir-lines::before { content: ''; flex: 1 0 0; order: -2000000000; }
 .ir-panel .ir-lines > .widget-html { flex: none; }
 .ir-panel .ir-logged { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 10px; padding: 0 8px;
