@@ -11,7 +11,7 @@ artifacts = Path(os.environ.get('IR_ARTIFACTS') or repo/'artifacts')
 kernelspec = dict(name='python3', display_name='Python 3', language='python')
 pythons = {'python', 'python3', f'python3.{sys.version_info.minor}', sys.executable}  # plain names become the server's own
 fronts = dict(lab='doc/tree', notebook='notebooks') # the address of a notebook in JupyterLab and in Notebook 7, both of one server
-not_ours = "reading 'schema'" # Notebook 7.6 itself raises it, when its shortcuts are asked for before they are loaded
+not_ours = "reading 'schema'","'filebrowser:open-path' not registered" # Notebook 7.6 raises these in every page, asking for what it has not loaded yet
 lab_settings = {
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True),
     'docmanager-extension/plugin': dict(autosave=False, confirmClosingDocument=False),
@@ -152,7 +152,7 @@ class NotebookPage:
     "A notebook open in a browser window; cells are counted from 0"
     def __init__(self, lab, page, name):
         self.lab,self.page,self.name,self.errors = lab,page,name,[]
-        page.on('pageerror', lambda e: not_ours in str(e) or self.errors.append(str(e)))
+        page.on('pageerror', lambda e: any(o in str(e) for o in not_ours) or self.errors.append(str(e)))
 
     def wait_idle(self, timeout=60):
         "Wait until the page is drawn and its kernel has nothing to do"
