@@ -1,4 +1,4 @@
-"A real JupyterLab and a notebook page in it, driven as a person would: by mouse, keyboard and eyes."
+"A real JupyterLab, Notebook 7 beside it, and a notebook page in either, driven as a person would: by mouse, keyboard and eyes."
 import json, os, secrets, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +10,8 @@ repo = Path(__file__).parents[2]
 artifacts = Path(os.environ.get('IR_ARTIFACTS') or repo/'artifacts')
 kernelspec = dict(name='python3', display_name='Python 3', language='python')
 pythons = {'python', 'python3', f'python3.{sys.version_info.minor}', sys.executable}  # plain names become the server's own
+fronts = dict(lab='doc/tree', notebook='notebooks') # the address of a notebook in JupyterLab and in Notebook 7, both of one server
+not_ours = "reading 'schema'","'filebrowser:open-path' not registered" # Notebook 7.6 raises these in every page, asking for what it has not loaded yet
 lab_settings = {
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True),
     'docmanager-extension/plugin': dict(autosave=False, confirmClosingDocument=False),
@@ -54,7 +56,9 @@ class Lab:
         self.settings[plugin] = self.settings.get(plugin, {}) | kw
         f.write_text(json.dumps(self.settings[plugin]))
 
-    def start(self):
+    def start(self,
+        *options:str, # more of the command line
+    ):
         "Start the server and return when it answers"
         port = free_port()
         self.url = f'http://127.0.0.1:{port}'
@@ -63,7 +67,7 @@ class Lab:
         args = dict(ip='127.0.0.1', port=port, port_retries=0, open_browser=False, root_dir=self.root, allow_root=True)
         cmd = [sys.executable, '-m', 'jupyterlab', *(f'--ServerApp.{k}={v}' for k,v in args.items()),
                f'--IdentityProvider.token={self.token}', '--LabApp.news_url=None',
-               '--LabApp.extension_manager=readonly', '--expose-app-in-browser']
+               '--LabApp.extension_manager=readonly', '--expose-app-in-browser', '--JupyterNotebookApp.expose_app_in_browser=True', *options]
         with self.log.open('w') as out: self.proc = subprocess.Popen(cmd, env=env, cwd=self.root, stdout=out, stderr=subprocess.STDOUT)
         wait_for(self._alive, 'answer from jupyter lab')
         argv = self.api('kernelspecs')['kernelspecs']['python3']['spec']['argv']
@@ -98,14 +102,16 @@ class Lab:
         theme='light',   # or 'dark'
         width=1400,      # of the window, in pixels
         height=1000,
+        front='lab',     # or 'notebook', Notebook 7
     ):
         "Open a notebook in a window of its own, and return it when its kernel is idle"
         if theme not in ('light', 'dark'): raise ValueError(f"unknown theme {theme!r}: choose from light, dark")
+        if front not in fronts: raise ValueError(f"unknown front end {front!r}: choose from {', '.join(fronts)}")
         self.set('apputils-extension/themes', theme=f'JupyterLab {theme.title()}')
         context = self.browser.new_context(viewport=dict(width=width, height=height))
         page = NotebookPage(self, context.new_page(), name)
         self.pages.append(page)
-        page.page.goto(f'{self.url}/doc/tree/{quote(name)}?token={self.token}')
+        page.page.goto(f'{self.url}/{fronts[front]}/{quote(name)}?token={self.token}')
         return page.wait_idle()
 
     def close_pages(self):
@@ -146,7 +152,7 @@ class NotebookPage:
     "A notebook open in a browser window; cells are counted from 0"
     def __init__(self, lab, page, name):
         self.lab,self.page,self.name,self.errors = lab,page,name,[]
-        page.on('pageerror', lambda e: self.errors.append(str(e)))
+        page.on('pageerror', lambda e: any(o in str(e) for o in not_ours) or self.errors.append(str(e)))
 
     def wait_idle(self, timeout=60):
         "Wait until the page is drawn and its kernel has nothing to do"
