@@ -235,7 +235,7 @@ def test_hooks_stand_beside_their_stage_and_are_ticked(run):
     p = Panel(run)
     run.player.run_until(stage='after_train_iter')
     run.player.step('hook')
-    def chips(): return {name: cls for cls,name in re.findall('ir-chip ?([^"]*)" title="([^"]*)"', text(p.loop.parts[Toy.run_iter.__code__]))}
+    def chips(): return {name: cls for cls,name in re.findall('ir-call ?([^"]*)" title="([^"]*)"', text(p.loop.parts[Toy.run_iter.__code__]))}
     assert chips() == {'Log': 'ir-ran', 'Timer': 'ir-now'}
     run.player.step('iter')
     run.player.hooks['Log'].off()

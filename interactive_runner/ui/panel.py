@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVERY', 'SHARE', 'SHORT', 'boards', 'shown', 'CSS', 'LONG', 'VIEWS', 'SOON', 'NOTHING', 'Rate', 'Board', 'board_of',
-           'after_cells', 'Echo', 'Panel']
+           'after_cells', 'Echo', 'Panel', 'covered']
 
 # %% ../../nbs/86_ui.panel.ipynb #690b21ab
 import sys
@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ipywidgets import HTML, HBox, Play, VBox
 
 from ..core import choices, closest, words
-from . import chart, hooks, logs, loop, style, transport
+from . import chart, hooks, lines, logs, loop, optim, style, transport
 from .still import Still, publish
 from .style import View, join, put, sheet, tag
 
@@ -111,7 +111,7 @@ CSS = '''
 '''
 LONG = 24 # lines of a loop, beside which there is room for the hooks
 VIEWS = dict(echo=Echo, transport=transport.Transport, progress=transport.Progress, banner=transport.Banner, loop=loop.LoopView,
-             logs=logs.Logs, chart=chart.Chart, hooks=hooks.Hooks)
+             logs=logs.Logs, chart=chart.Chart, hooks=hooks.Hooks, optim=optim.Optimizer, lines=lines.Lines)
 
 class Panel:
     "Shows a run, and passes on what is pressed"
@@ -141,8 +141,9 @@ class Panel:
         side = VBox(frame('logs', 'chart', *beside)).add_class('ir-grid').add_class('ir-side')
         middle = HBox([*frame('loop'), side]).add_class('ir-grid').add_class('ir-middle')
         below = [] if beside else frame('hooks')
+        bottom = HBox(frame('lines', 'optim')).add_class('ir-grid')
         css = dict.fromkeys([style.CSS, *(o.css for o in self.views.values()), CSS])
-        return VBox([sheet(''.join(css)), *frame('echo', 'banner'), top, middle, *below, self.note]).add_class('ir-panel')
+        return VBox([sheet(''.join(css)), *frame('echo', 'banner'), top, middle, *below, bottom, self.note]).add_class('ir-panel')
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 
@@ -158,7 +159,7 @@ def draw(self:Panel):
 @patch
 def _draw(self:Panel, name, view):
     try:
-        view.look()
+        view.tick()
         self.faults.pop(name, None)
     except Exception as e:
         if name not in self.faults: self.player.say(f"the view {name!r} of the panel cannot be drawn: {words(e)}")
@@ -187,8 +188,17 @@ def _keep(self:Panel):
 def _prepare(self:Panel):
     "What showing the panel means for the run"
     for o in self.views.values(): o.prepare()
+    for h in getattr(getattr(self._runner(), 'logger', None), 'handlers', ()):
+        if hasattr(h, 'quiet'): h.quiet = covered(ref(self))
     shown[self.player] = self
     self.refresh()
+
+def covered(panel):
+    "A function that says whether `panel`, held weakly, shows the log lines that the run would print"
+    def quiet():
+        player = getattr(panel(), 'player', None)
+        return player is not None and panel().echo.live and panel()._end.alive and player.status == 'running' and not player.blocking
+    return quiet
 
 @patch
 def _repr_mimebundle_(self:Panel, **kwargs):

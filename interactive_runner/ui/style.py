@@ -141,7 +141,7 @@ class View:
 
     def refresh(self):
         "Draw what has changed since the last time"
-    def look(self):
+    def tick(self):
         "Draw, unless folded: what the panel calls again and again"
         if self.open: self.refresh()
 

@@ -78,7 +78,7 @@ def test_a_person_steps_plays_changes_hooks_while_it_plays_pauses_and_plays_to_t
     nb.screenshot('stepped_lines', 1)
     panel.press('Hook')
     panel.wait_marked("'before_train_iter'")
-    assert panel.root.locator('.ir-here .ir-chip').first.inner_text().strip().endswith('RuntimeInfoHook')
+    assert panel.root.locator('.ir-here .ir-call').first.inner_text().strip().endswith('RuntimeInfoHook')
     panel.press('Iteration')
     wait_until(nb, lambda: panel.iteration() == 1, 'one iteration')
     panel.wait_marked('self.fetch')

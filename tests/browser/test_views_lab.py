@@ -18,7 +18,7 @@ def open_nb(lab, request):
     for nb in opened: assert not nb.errors and nb.page.evaluate('window.hacked') is None
 
 def marked(nb, cell=1): return nb.cell(cell).locator('.ir-here .ir-text').inner_text().strip()
-def number_of(nb, text): return nb.cell(1).locator('.ir-part:not(.ir-idle) .ir-gutter').and_(nb.page.locator(f'[title$=", {text}"]')).first
+def number_of(nb, text): return nb.cell(1).locator('.ir-def:not(.ir-idle) .ir-gutter').and_(nb.page.locator(f'[title$=", {text}"]')).first
 
 def test_a_line_number_runs_to_that_line_by_mouse_and_by_keyboard(open_nb):
     nb = open_nb('runner')
