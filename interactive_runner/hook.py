@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIFE', 'GIVEN', 'NO_SCOPE', 'Priority', 'get_priority', 'priority_name', 'own_method', 'stage_methods', 'Call',
-           'bind', 'Hook', 'FunctionHook', 'HookRow', 'HookTable']
+           'bind', 'Hook', 'Whole', 'FunctionHook', 'HookRow', 'is_plain', 'parameters', 'HookTable']
 
 # %% ../nbs/11_hook.ipynb #c76d7600
 from enum import IntEnum
@@ -136,8 +136,18 @@ class Hook:
         return runner.iter+1 == runner.max_iters
 
 # %% ../nbs/11_hook.ipynb #93ddc3c0
+class Whole:
+    "A parameter that is 1, 2, ..., checked whenever it is set"
+    def __set_name__(self, owner, name): self.name = name
+    def __set__(self, hook, n):
+        if isinstance(n, bool) or not isinstance(n, int): raise TypeError(f"{self.name} must be a whole number, got {n!r} ({type(n).__name__}).")
+        if n < 1: raise ValueError(f"{self.name} must be 1 or more, got {n}.")
+        vars(hook)[self.name] = n
+
+# %% ../nbs/11_hook.ipynb #de952433
 class FunctionHook:
     "A plain function as a hook at one stage, each time or every n-th time"
+    every = Whole()
     def __init__(self,
         fn, # takes the runner and any of the values a stage gives
         stage:str, # where to call it
@@ -145,15 +155,20 @@ class FunctionHook:
         priority='NORMAL', # place in the order
     ):
         if not callable(fn): raise TypeError(f"a hook function must be callable, got {fn!r} ({type(fn).__name__}).")
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1: raise ValueError(f"every must be 1, 2, ..., got {every!r}.")
-        self.fn,self.stage,self.every,self.priority = fn,stage,every,priority
+        self.fn,self.every,self.priority = fn,every,priority
         for s in expand(stage): setattr(self, s, fn)
-    def bound(self, stage):
+    def bound(self,
+        stage:str, # where it is called
+        idle:dict, # stage -> calls that did nothing
+    ):
         "The call for the hook table: `fn`, each `every` times"
         call = bind(self.fn, f"{getattr(self.fn, '__name__', 'the function')} at {stage}")
         if self.every == 1: return call
         done = _counter(stage)
-        return Call(lambda runner, scope: call(runner, scope) if (done(runner, scope)+1) % self.every == 0 else None, _whole)
+        def act(runner, scope):
+            if (done(runner, scope)+1) % self.every == 0: return call(runner, scope)
+            idle[stage] = idle.get(stage, 0)+1
+        return Call(act, _whole)
 
 def _counter(stage):
     "What `every` counts by at `stage`: epochs, iterations or batches that are complete; validations and tests as they come"
@@ -167,22 +182,26 @@ class HookRow:
     def __init__(self, table, hook, name, priority, enabled=True):
         self.table,self.name,self._priority,self.enabled = table,name,priority,enabled
         self.asked = priority # by who registered it; a person may have moved it since
-        self.stats = {} # stage -> [calls, seconds]
+        self.stats,self.idle = {},{} # stage -> [calls, seconds]; stage -> calls that did nothing
         self.seen,self.late = {},[] # brackets it had been given when switched off; those it has to be given when on
         self._fill(hook)
 
     def _fill(self, hook):
         methods = stage_methods(hook)
         where = {s: f"{self.name}.{getattr(m, '__name__', s)}" for s,m in methods.items()}
-        calls = {s: hook.bound(s) if hasattr(hook, 'bound') else bind(m, where[s]) for s,m in methods.items()}
+        calls = {s: hook.bound(s, self.idle) if hasattr(hook, 'bound') else bind(m, where[s]) for s,m in methods.items()}
         self.hook,self._calls = hook,calls
 
     @property
     def stages(self): return tuple(sorted(self._calls, key=lambda s: STAGES.index(s) if s in STAGES else len(STAGES)))
+    def spent(self, *stages):
+        "Calls and seconds at `stages`, at all of them if none is given"
+        found = [(s, self.stats[s]) for s in stages or list(self.stats) if s in self.stats]
+        return sum([n-self.idle.get(s, 0) for s,(n,_) in found]), sum([t for _,(_,t) in found])
     @property
-    def calls(self): return sum(n for n,_ in self.stats.values())
+    def calls(self): return self.spent()[0]
     @property
-    def seconds(self): return sum(s for _,s in self.stats.values())
+    def seconds(self): return self.spent()[1]
     @property
     def priority(self): return self._priority
     @priority.setter
@@ -245,6 +264,40 @@ def move(self:HookRow, before:str=None, after:str=None):
     if (before is None) == (after is None): raise ValueError("move needs just one of `before=` and `after=`, the name of another hook.")
     self.table.place(self, beside=self.table[before or after], behind=before is None)
     return self
+
+# %% ../nbs/11_hook.ipynb #63a7dadf
+def is_plain(o) -> bool:
+    "Whether `o` is a value that one can type"
+    return type(o) in (bool, int, float, str, type(None))
+
+def parameters(hook) -> dict: # name -> value
+    "What can be set of a hook: what its `__init__` takes and keeps, and plain values of its class"
+    classes = [c for c in type(hook).__mro__[::-1] if c.__name__ not in ('Hook', 'object')]
+    init = next((vars(c)['__init__'] for c in classes[::-1] if '__init__' in vars(c)), None)
+    several = Parameter.VAR_POSITIONAL,Parameter.VAR_KEYWORD
+    taken = [nm for nm,p in list(signature(init).parameters.items())[1:] if p.kind not in several] if init else []
+    places = [vars(c) for c in classes] + ([] if taken else [getattr(hook, '__dict__', {})])
+    names = dict.fromkeys(taken + [nm for o in places for nm,v in o.items() if is_plain(v)])
+    return {nm: getattr(hook, nm) for nm in names if nm != 'priority' and not nm.startswith('_') and hasattr(hook, nm)}
+
+# %% ../nbs/11_hook.ipynb #43fbdd32
+@patch
+def set(self:HookRow, **values):
+    "Change parameters of the hook, such as `interval=50`"
+    hook,known = self.hook,parameters(self.hook)
+    for nm in values:
+        if nm not in known: raise AttributeError(f"{self.name} has no parameter {nm!r}.{closest(nm, known)} It has: {choices(known)}.")
+    try: self._assign(values)
+    except BaseException:
+        self._assign({nm: known[nm] for nm in values if getattr(hook, nm) is not known[nm]})
+        raise
+    return self
+
+@patch
+def _assign(self:HookRow, values):
+    for nm,v in values.items(): setattr(self.hook, nm, v)
+    self._fill(self.hook)
+    self.table.changed()
 
 # %% ../nbs/11_hook.ipynb #fb43a8e5
 class HookTable:
@@ -355,8 +408,8 @@ def register(self:HookTable,
 def _replace(self:HookTable, row, hook, asked):
     HookRow(self, hook, row.name, row.priority) # a signature that cannot be served is refused before anything changes
     def act():
+        row.stats,row.idle,row.seen = {},{},{}
         row._fill(hook)
-        row.stats,row.seen = {},{}
         row.late = row._missed()
         if asked != row.asked: row.asked = row.priority = asked
         self._near_misses(row)

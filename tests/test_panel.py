@@ -132,31 +132,6 @@ def test_a_callback_on_another_thread_only_queues(run):
     run.player.step('line')
     assert not run.player.hooks['Log'].enabled
 
-def test_switching_a_hook_off_acts_on_the_one_about_to_run(run):
-    p = Panel(run)
-    run.player.run_until(stage='after_train_iter')
-    assert 'ir-next' in p.hooks.rows['Log'].widget._dom_classes
-    p.hooks.rows['Log'].switch.value = False
-    run.player.step('iter')
-    assert run.log == [('Timer', 0)] and 'ir-off' in p.hooks.rows['Log'].widget._dom_classes
-
-def test_a_hook_in_an_open_iteration_says_when_it_goes(run):
-    p = Panel(run)
-    run.player.run_until(stage='work')
-    row = p.hooks.rows['Timer']
-    row.switch.value = False
-    assert run.player.hooks['Timer'].enabled and not row.switch.value and 'off after train_iter' in row.info.value
-    row.switch.value = True
-    assert run.player.hooks['Timer'].waiting is None and 'off after' not in row.info.value
-
-def test_arrows_and_priorities_change_the_order(run):
-    p = Panel(run)
-    p.hooks.rows['Timer'].up.click()
-    assert [r.name for r in run.player.hooks.rows] == list(p.hooks.rows) == ['Timer', 'Log']
-    assert p.hooks.box.children[0] is p.hooks.rows['Timer'].widget and p.hooks.rows['Timer'].up.disabled
-    p.hooks.rows['Timer'].priority.value = 90
-    assert list(p.hooks.rows) == ['Log', 'Timer'] and run.player.hooks['Timer'].priority == 90
-
 def test_drawing_a_change_is_no_command(run):
     p = Panel(run)
     run.player.hooks['Log'].off()
@@ -167,13 +142,6 @@ def test_drawing_a_change_is_no_command(run):
     assert not run.player.acks and not p.hooks.rows['Log'].switch.value and p.hooks.rows['Timer'].priority.value == 33
     assert p.logs.window.value == 'global' and 'third' in p.hooks.rows
 
-def test_rows_are_used_again(run):
-    p = Panel(run)
-    before = dict(p.hooks.rows)
-    run.player.hooks.register(Log(), name='new', priority=1)
-    run.player.hooks.remove('Log')
-    p.refresh()
-    assert list(p.hooks.rows) == ['new', 'Timer'] and p.hooks.rows['Timer'] is before['Timer']
 
 def test_whatever_is_shown_is_escaped():
     class Evil:

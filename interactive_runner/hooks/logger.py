@@ -6,20 +6,17 @@
 __all__ = ['LoggerHook']
 
 # %% ../../nbs/62_hooks.logger.ipynb #6fb0f767
-from ..hook import Hook
+from ..hook import Hook, Whole
 
 # %% ../../nbs/62_hooks.logger.ipynb #2e1ae58d
 class LoggerHook(Hook):
     "Log training each `interval` iterations, and validation and test at their ends"
-    priority = 'BELOW_NORMAL'
+    priority,interval = 'BELOW_NORMAL',Whole()
     def __init__(self,
         interval:int=10, # iterations from line to line, counted in each epoch
         ignore_last:bool=True, # no line for the last iterations of an epoch if they are fewer than `interval`
         log_metric_by_epoch:bool=True, # metrics have the epoch as their step, in runs counted by epochs
     ):
-        for nm,n in (('interval', interval),):
-            if isinstance(n, bool) or not isinstance(n, int): raise TypeError(f"{nm} must be a whole number, got {n!r} ({type(n).__name__}).")
-            if n < 1: raise ValueError(f"{nm} must be 1 or more, got {n}.")
         self.interval,self.ignore_last,self.log_metric_by_epoch = interval,ignore_last,log_metric_by_epoch
         self.last = None # the length of this epoch
 
