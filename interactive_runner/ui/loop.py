@@ -197,44 +197,44 @@ class LoopView(View):
 LoopView.css = '''
 .ir-panel .ir-loop { font-family: var(--ir-mono); font-size: 12px; gap: 4px; border: 1px solid var(--ir-line); border-radius: 4px;
   padding: 6px 0; overflow: hidden; }
-.ir-panel .ir-loop .ir-def { display: grid; grid-template-columns: 56px minmax(0, 1fr); }
-.ir-panel .ir-loop .ir-def > .ir-wide { grid-column: 1 / 3; }
-.ir-panel .ir-loop .ir-wide .ir-line { padding-left: 56px; }
-.ir-panel .ir-loop .ir-line { display: flex; gap: 12px; position: relative; line-height: 18px; min-height: 18px; padding-right: 6px; }
-.ir-panel .ir-loop .ir-mark { position: absolute; left: -46px; color: var(--ir-accent); font-size: 10px; }
-.ir-panel .ir-loop .ir-wide .ir-mark { left: 10px; }
-.ir-panel .ir-loop .ir-no { position: absolute; left: 0; width: 46px; text-align: right; color: var(--ir-soft); font-size: 11px; }
-.ir-panel .ir-loop .ir-gutter { width: 34px; height: 18px; line-height: 18px; margin: 0 0 0 16px; padding: 0 4px 0 0; border: none; border-radius: 3px;
+.ir-panel .ir-def { display: grid; grid-template-columns: 56px minmax(0, 1fr); }
+.ir-panel .ir-def > .ir-wide { grid-column: 1 / 3; }
+.ir-panel .ir-wide .ir-line { padding-left: 56px; }
+.ir-panel .ir-line { display: flex; gap: 12px; position: relative; line-height: 18px; min-height: 18px; padding-right: 6px; }
+.ir-panel .ir-mark { position: absolute; left: -46px; color: var(--ir-accent); font-size: 10px; }
+.ir-panel .ir-wide .ir-mark { left: 10px; }
+.ir-panel .ir-no { position: absolute; left: 0; width: 46px; text-align: right; color: var(--ir-soft); font-size: 11px; }
+.ir-panel .ir-gutter { width: 34px; height: 18px; line-height: 18px; margin: 0 0 0 16px; padding: 0 4px 0 0; border: none; border-radius: 3px;
   position: relative; z-index: 1; align-self: start; background: none; box-shadow: none; color: var(--ir-soft);
   font: 11px/18px var(--ir-mono); text-align: right; overflow: visible; }
-.ir-panel .ir-loop .ir-gutter:hover, .ir-panel .ir-loop .ir-gutter:focus-visible { background: var(--ir-accent); color: var(--ir-inverse); box-shadow: none; }
-.ir-panel .ir-loop .ir-gutter:focus:not(:hover):not(:focus-visible) { background: none; color: var(--ir-soft); box-shadow: none; }
-.ir-panel .ir-loop .ir-gutter:hover::after, .ir-panel .ir-loop .ir-gutter:focus-visible::after { content: 'run to here'; position: absolute; left: 38px; top: 0;
+.ir-panel .ir-gutter:hover, .ir-panel .ir-gutter:focus-visible { background: var(--ir-accent); color: var(--ir-inverse); box-shadow: none; }
+.ir-panel .ir-gutter:focus:not(:hover):not(:focus-visible) { background: none; color: var(--ir-soft); box-shadow: none; }
+.ir-panel .ir-gutter:hover::after, .ir-panel .ir-gutter:focus-visible::after { content: 'run to here'; position: absolute; left: 38px; top: 0;
   padding: 0 8px; border-radius: 3px; background: var(--ir-accent); color: var(--ir-inverse); font: 11px/18px var(--ir-sans); white-space: nowrap; }
-.ir-panel .ir-loop .ir-text { white-space: pre; flex: none; }
-.ir-panel .ir-loop .ir-of { color: var(--ir-soft); font: 11px/18px var(--ir-sans); margin-left: auto; overflow: hidden; text-overflow: ellipsis; }
-.ir-panel .ir-loop .ir-here::before { content: ''; position: absolute; inset: 0 0 0 -56px; border-left: 3px solid var(--ir-accent);
+.ir-panel .ir-text { white-space: pre; flex: none; }
+.ir-panel .ir-of { color: var(--ir-soft); font: 11px/18px var(--ir-sans); margin-left: auto; overflow: hidden; text-overflow: ellipsis; }
+.ir-panel .ir-here::before { content: ''; position: absolute; inset: 0 0 0 -56px; border-left: 3px solid var(--ir-accent);
   background: color-mix(in srgb, var(--ir-accent) 16%, transparent); pointer-events: none; }
-.ir-panel .ir-loop .ir-wide .ir-here::before { left: 0; }
-.ir-panel .ir-loop .ir-open .ir-mark { color: var(--ir-soft); }
-.ir-panel .ir-loop .ir-idle .ir-text, .ir-panel .ir-loop .ir-idle .ir-calls { opacity: .7; }
-.ir-panel .ir-loop .ir-k { color: var(--jp-mirror-editor-keyword-color, #008000); }
-.ir-panel .ir-loop .ir-s { color: var(--jp-mirror-editor-string-color, #ba2121); }
-.ir-panel .ir-loop .ir-c { color: var(--jp-mirror-editor-comment-color, #408080); }
-.ir-panel .ir-loop .ir-n { color: var(--jp-mirror-editor-number-color, #080); }
-.ir-panel .ir-loop .ir-f { color: var(--jp-mirror-editor-def-color, #00f); }
-.ir-panel .ir-loop .ir-p { color: var(--jp-mirror-editor-variable-2-color, #05a); }
-.ir-panel .ir-loop .ir-calls { display: flex; flex-flow: row wrap; gap: 0 4px; font-family: var(--ir-sans); min-width: 0; position: relative; }
-.ir-panel .ir-loop .ir-call { display: inline-flex; gap: 0 4px; font-size: 11px; line-height: 14px; padding: 0 7px 0 2px; margin: 1px 0; border: 1px solid var(--ir-line);
+.ir-panel .ir-wide .ir-here::before { left: 0; }
+.ir-panel .ir-open .ir-mark { color: var(--ir-soft); }
+.ir-panel .ir-idle .ir-text, .ir-panel .ir-idle .ir-calls { opacity: .7; }
+.ir-panel .ir-k { color: var(--jp-mirror-editor-keyword-color, #008000); }
+.ir-panel .ir-s { color: var(--jp-mirror-editor-string-color, #ba2121); }
+.ir-panel .ir-c { color: var(--jp-mirror-editor-comment-color, #408080); }
+.ir-panel .ir-n { color: var(--jp-mirror-editor-number-color, #080); }
+.ir-panel .ir-f { color: var(--jp-mirror-editor-def-color, #00f); }
+.ir-panel .ir-p { color: var(--jp-mirror-editor-variable-2-color, #05a); }
+.ir-panel .ir-calls { display: flex; flex-flow: row wrap; gap: 0 4px; font-family: var(--ir-sans); min-width: 0; position: relative; }
+.ir-panel .ir-call { display: inline-flex; gap: 0 4px; font-size: 11px; line-height: 14px; padding: 0 7px 0 2px; margin: 1px 0; border: 1px solid var(--ir-line);
   border-radius: 8px; background: var(--ir-back); max-width: 220px; white-space: nowrap; }
-.ir-panel .ir-loop .ir-call i { width: 10px; text-align: center; font: 9px/14px var(--ir-sans); }
-.ir-panel .ir-loop .ir-call i:empty::before { content: '·'; }
-.ir-panel .ir-loop .ir-who { overflow: hidden; text-overflow: ellipsis; }
-.ir-panel .ir-loop .ir-time { font-variant-numeric: tabular-nums; opacity: .7; flex: none; min-width: 4.5ch; text-align: right; }
-.ir-panel .ir-loop .ir-gone .ir-who { text-decoration: line-through; }
-.ir-panel .ir-loop .ir-gone { opacity: .6; }
-.ir-panel .ir-loop .ir-ran { color: var(--ir-good); }
-.ir-panel .ir-loop .ir-now { color: var(--ir-inverse); border-color: var(--ir-accent); background: var(--ir-accent); }
-.ir-panel .ir-loop .ir-broken { color: #fff; border-color: var(--ir-bad); background: var(--ir-bad); }
-@container (max-width: 560px) { .ir-panel .ir-loop .ir-line { flex-flow: row wrap; } .ir-panel .ir-loop .ir-calls { margin-left: 56px; } }
+.ir-panel .ir-call i { width: 10px; text-align: center; font: 9px/14px var(--ir-sans); }
+.ir-panel .ir-call i:empty::before { content: '·'; }
+.ir-panel .ir-who { overflow: hidden; text-overflow: ellipsis; }
+.ir-panel .ir-time { font-variant-numeric: tabular-nums; opacity: .7; flex: none; min-width: 4.5ch; text-align: right; }
+.ir-panel .ir-gone .ir-who { text-decoration: line-through; }
+.ir-panel .ir-gone { opacity: .6; }
+.ir-panel .ir-ran { color: var(--ir-good); }
+.ir-panel .ir-now { color: var(--ir-inverse); border-color: var(--ir-accent); background: var(--ir-accent); }
+.ir-panel .ir-broken { color: #fff; border-color: var(--ir-bad); background: var(--ir-bad); }
+@container (max-width: 560px) { .ir-panel .ir-line { flex-flow: row wrap; } .ir-panel .ir-calls { margin-left: 56px; } }
 '''

@@ -142,7 +142,7 @@ class Panel:
         middle = HBox([*frame('loop'), side]).add_class('ir-grid').add_class('ir-middle')
         below = [] if beside else frame('hooks')
         bottom = HBox(frame('lines', 'optim')).add_class('ir-grid')
-        css = dict.fromkeys([style.CSS, *(o.css for o in self.views.values()), CSS])
+        css = dict.fromkeys([style.CSS, *(o.rules for o in self.views.values()), CSS])
         return VBox([sheet(''.join(css)), *frame('echo', 'banner'), top, middle, *below, bottom, self.note]).add_class('ir-panel')
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
