@@ -13,7 +13,7 @@ from inspect import getsourcelines
 from textwrap import dedent
 from time import perf_counter
 
-from ipywidgets import HTML, Button, VBox
+from ipywidgets import HTML, Button, ButtonStyle, HTMLStyle, Layout, VBox
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Literal, Name, Operator, String
@@ -103,9 +103,10 @@ class Part:
     "A generator: its chunks, each with a button if it is a line that hands something over"
     def __init__(self, code, press):
         self.code,self.pieces,self.keys,cells = code,[],{},[]
+        layout,look,face = Layout(),HTMLStyle(),ButtonStyle()
         for lines in chunks(code):
-            n,html = lines[0][0],HTML()
-            if lines[0][2]: cells.append(gutter(lines[0], lambda n=n: press(code, n)))
+            n,html = lines[0][0],HTML(layout=layout, style=look)
+            if lines[0][2]: cells.append(gutter(lines[0], lambda n=n: press(code, n), layout=layout, style=face))
             else: html.add_class('ir-wide')
             cells.append(html)
             self.pieces.append((lines, html))
@@ -133,10 +134,10 @@ class Part:
         state = (*player.cursor.ran, getattr(player.next_hook, 'name', None), player.hooks.failed) if here and inner else None
         return here, inner and here, id(player.hooks), player.hooks.version, done, state
 
-def gutter(line, press) -> Button:
+def gutter(line, press, **looks) -> Button:
     "The number of a line as a button"
     n,_,what = line
-    res = Button(description=str(n), tooltip=f"Run to line {n}, {what.name}").add_class('ir-gutter')
+    res = Button(description=str(n), tooltip=f"Run to line {n}, {what.name}", **looks).add_class('ir-gutter')
     res.on_click(lambda _: press())
     return res
 
