@@ -13,7 +13,8 @@ from inspect import getsourcelines
 from textwrap import dedent
 from time import perf_counter
 
-from ipywidgets import HTML, Button, ButtonStyle, HTMLStyle, Layout, VBox
+from ipywidgets import HTML, Button, ButtonStyle, Layout, VBox
+from ipywidgets.widgets.widget_string import HTMLStyle
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Literal, Name, Operator, String
