@@ -8,7 +8,6 @@ from interactive_runner.logproc import LogProcessor
 from interactive_runner.play import Player
 from interactive_runner.stage import Loop, commits
 from interactive_runner.ui import loop as loops, panel as panels
-from interactive_runner.ui.chart import Trace
 from interactive_runner.ui.panel import Panel
 from interactive_runner.ui.style import esc, inside, tag
 
@@ -338,31 +337,3 @@ def test_the_panel_limits_its_own_time(run, monkeypatch):
     drawn.clear()
     while now[0] < 20: now[0] += .03; p.board.refresh(force=False)
     assert .02 < .01*len(drawn)/20 <= .03
-
-def test_the_curve_of_the_loss_is_shown_until_another_is_chosen(run):
-    run.message_hub.update_scalar('train/lr', .1)
-    p = Panel(run)
-    assert p.chart.metric.value == 'train/lr'
-    run.player.step('iter')
-    assert p.chart.metric.value == 'train/loss' and not run.player.acks
-    p.chart.metric.value = 'train/lr'
-    run.player.step('iter')
-    run.message_hub.update_scalar('val/loss', 1.)
-    p.refresh()
-    assert p.chart.metric.value == 'train/lr' and len(p.chart.mean.x) == 1
-
-def test_the_curve_is_thin_and_right():
-    import numpy as np
-    from interactive_runner.history import HistoryBuffer
-    rng,buf = np.random.default_rng(0),HistoryBuffer(max_length=700)
-    traces = {w: Trace(100) for w in (1, 10, None)}
-    values = rng.normal(size=5000)
-    for v in values:
-        buf.update(float(v))
-        if rng.random() < .05:
-            for w,t in traces.items(): t.update(buf, w)
-    for w,t in traces.items():
-        assert len(t.x) <= 100 and (t.x % t.step == 0).all()
-        for x,raw,mean in list(zip(t.x.astype(int), t.raw, t.mean))[-5:]:
-            assert raw == values[x-1]
-            assert abs(mean - values[max(0, x-w) if w else 0:x].mean()) < 1e-9

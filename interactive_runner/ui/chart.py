@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'PALETTE', 'STROKES', 'FEW', 'UNITS', 'SHARES', 'TIP', 'MOST', 'PAUSE', 'Trace', 'sums', 'split', 'hue_of',
-           'Curve', 'send', 'Way', 'axes', 'pick', 'find', 'tool', 'layer', 'Chart', 'window_of', 'span_of', 'part_of',
-           'log_ticks', 'key_html', 'legend_html', 'columns', 'reading', 'swatch', 'at', 'columns_html',
+           'Curve', 'Look', 'send', 'Way', 'axes', 'pick', 'find', 'tool', 'layer', 'Chart', 'window_of', 'span_of',
+           'since', 'log_ticks', 'key_html', 'legend_html', 'columns', 'reading', 'swatch', 'at', 'columns_html',
            'interventions', 'flag_html']
 
 # %% ../../nbs/83_ui.chart.ipynb #fb61b4c2
@@ -114,6 +114,7 @@ class Curve:
         self.band = bq.Lines(**kw, colors=[color, color], fill='between', fill_colors=[color, color], **pale)
         self.chip = button(key, 'times', f'Take {key} off the chart', lambda: drop(key))
         for o in ('ir-chip', f'ir-hue{hue}', f'ir-{stroke}'): self.chip.add_class(o)
+        self.bounds,self.ahead = {},key.startswith('train/') # of the part; a value of training belongs to the iteration that is not complete yet
         self.x = self.y = self.low = self.high = self.bad = np.empty(0) # as drawn
 
     def close(self):
@@ -122,6 +123,14 @@ class Curve:
 
 # %% ../../nbs/83_ui.chart.ipynb #1a236b77
 FEW = 30 # points of a line that are shown as dots as well
+
+class Look(NamedTuple):
+    "How the chart is drawn: what all its curves have in common"
+    label:str='' # of the axis of x
+    frame:tuple=None # where that begins and ends, None for the whole run
+    log:bool=False # is the axis of y logarithmic?
+    values:bool=True # is the band shown?
+    window:object=10 # of the mean
 
 def send(line, x, *ys, **traits):
     "Give a bqplot line other points, in one message"
@@ -134,16 +143,15 @@ def send(line, x, *ys, **traits):
 def draw(self:Curve,
     trace, # the `Trace` to be drawn
     x, # where on the axis its pieces end
-    log:bool, # is the axis logarithmic?
-    values:bool, # show the band?
+    look:Look, # how
     seen:slice=slice(None), # only these pieces
 ):
     "Show these points"
     x,mean,low,high,bad = (o[seen] for o in (x, trace.mean, trace.low, trace.high, trace.bad))
-    if log: mean,low,high = (np.where(o > 0, o, np.nan) for o in (mean, low, high))
+    if look.log: mean,low,high = (np.where(o > 0, o, np.nan) for o in (mean, low, high))
     self.x,self.y,self.low,self.high,self.bad = x,mean,low,high,bad > 0
     send(self.mean, x, self.y, marker='circle' if len(x) <= FEW else None)
-    if values and len(x) > 1: send(self.band, x, np.fmin(self.low, self.high), self.high)
+    if look.values and len(x) > 1: send(self.band, x, np.fmin(self.low, self.high), self.high)
     elif len(self.band.x): send(self.band, np.empty(0), np.empty(0))
 
 # %% ../../nbs/83_ui.chart.ipynb #c06b499f
@@ -186,7 +194,7 @@ def find(
     return next((test for same in (str.__eq__, str.__contains__) for test in keys if same(test, text)), None)
 
 # %% ../../nbs/83_ui.chart.ipynb #66796461
-SHARES = {'all': 1, 'last half': .5, 'last tenth': .1}
+SHARES = {'whole run': 1, 'last half': .5, 'last tenth': .1}
 TIP = "Part of the run to show: all, the end, which is followed, or what is on the screen now, which then stays"
 
 def tool(text, tip, value=False): return Checkbox(description=text, value=value, indent=False, tooltip=tip).add_class('ir-tool')
@@ -208,9 +216,9 @@ class Chart(View):
         self.refresh()
 
     def _make_tools(self):
-        self.by = Dropdown(options=['iteration'], tooltip='Draw against').add_class('ir-by')
-        self.part = Dropdown(options=[*SHARES, 'fixed'], tooltip=TIP).add_class('ir-part')
-        self.reset = button('reset', tip='Show all again', press=lambda: put(self.part, value='all'))
+        self.by = Dropdown(options=[('by iteration', 'iteration')], tooltip='Draw against').add_class('ir-by')
+        self.part = Dropdown(options=[*SHARES, 'fixed part'], tooltip=TIP).add_class('ir-part')
+        self.reset = button('reset', tip='Show all again', press=lambda: put(self.part, value='whole run'))
         self.zoom = tool('zoom', 'Zoom with the wheel and move by dragging; switch it off to read values again')
         self.log = tool('log', 'Logarithmic axis; what is not positive is a gap')
         self.values = tool('values', 'Show the values as well, pale, from the least to the largest', True)
@@ -240,7 +248,7 @@ class Chart(View):
         if runner is None: return
         self._follow(runner.message_hub)
         way = self._way(runner)
-        fresh = {c.key for c in self.curves.values() if self._update(c.whole, runner, c.key)}
+        fresh = {c.key for c in self.curves.values() if self._update(c.whole, runner, c)}
         self._draw(runner, way, fresh)
         self._say(runner)
         self._read(way)
@@ -257,8 +265,8 @@ def span_of(runner, key:str) -> dict:
     return dict(window=window if train or fresh is None else min(window, fresh))
 
 @patch
-def _update(self:Chart, trace, runner, key, **part):
-    return trace.update(runner.message_hub.log_scalars[key], **span_of(runner, key), **part, ahead=key.startswith('train/'))
+def _update(self:Chart, trace, runner, c, **part):
+    return trace.update(runner.message_hub.log_scalars[c.key], **span_of(runner, c.key), **part, ahead=c.ahead)
 
 # %% ../../nbs/83_ui.chart.ipynb #89ff21b7
 @patch
@@ -313,7 +321,7 @@ def _curve(self:Chart, key, others):
 def _moved(self:Chart, change):
     if (self.xs.min, self.xs.max) == self.range: return
     self.range = self.xs.min,self.xs.max
-    self.later(lambda: self.refresh() if self.part.value == 'fixed' else put(self.part, value='fixed'))
+    self.later(lambda: self.refresh() if self.part.value == 'fixed part' else put(self.part, value='fixed part'))
 
 @patch
 def _frame(self:Chart, place):
@@ -321,23 +329,33 @@ def _frame(self:Chart, place):
     ends = [place(c.whole.step[[0, -1]]) for c in self.curves.values() if len(c.whole)]
     lo,hi = (float(min(o[0] for o in ends)), float(max(o[1] for o in ends))) if ends else (0., 1.)
     part = self.part.value
-    if part == 'fixed': self.range = lo if self.range[0] is None else self.range[0],hi if self.range[1] is None else self.range[1]
-    else: self.range = (None, None) if part == 'all' else (hi-SHARES[part]*(hi-lo), hi)
+    if part == 'fixed part': self.range = lo if self.range[0] is None else self.range[0],hi if self.range[1] is None else self.range[1]
+    else: self.range = (None, None) if part == 'whole run' else (hi-SHARES[part]*(hi-lo), hi)
     with self.xs.hold_sync(), self.xs.hold_trait_notifications(): put(self.xs, min=self.range[0], max=self.range[1])
-    put(self.reset, disabled=part == 'all')
-    return None if part == 'all' else self.range
+    put(self.reset, disabled=part == 'whole run')
+    return None if part == 'whole run' else self.range
 
-def part_of(
+def since(
     trace, # of the whole history
     x, # where on the axis its pieces end
-    lo, hi, # the part of the axis to be shown
-    total:int, # values of the history
-) -> dict: # number of the values before it, and of its last value, None if it follows the end
-    "The values that are seen, and a few before"
-    i,j = np.searchsorted(x, lo)-2,np.searchsorted(x, hi)+1
-    first,last = int(trace.at[i]) if i >= 0 else 0,int(trace.at[j]) if j < len(x) else None
-    grid = 2**max(0, ((last or total)-first).bit_length()-3)
-    return dict(first=first//grid*grid, last=last)
+    lo, # from where on something is to be seen
+) -> int: # number of values
+    "How many values surely come before `lo`"
+    i = np.searchsorted(x, lo)-2
+    return int(trace.at[i]) if i >= 0 else 0
+
+@patch
+def _bounds(self:Chart, c, buf, place, look):
+    "The number of the value before the part that is shown, and that of its last, None if it goes to the end"
+    (lo,hi),x = look.frame,place(c.whole.step)
+    first,last = since(c.whole, x, lo),c.bounds.get('last')
+    if self.part.value != 'fixed part':
+        grid = 2**max(0, (buf.total-first).bit_length()-3)
+        return dict(first=first//grid*grid)
+    if look == self.look and (last or x[-1] <= hi): return c.bounds
+    at = place(buf.steps(buf.total-first, c.ahead))
+    first = buf.total-len(at)
+    return dict(first=first+max(0, int(np.searchsorted(at, lo))-1), last=None if at[-1] <= hi else first+int(np.searchsorted(at, hi))+1)
 
 # %% ../../nbs/83_ui.chart.ipynb #086a3773
 @patch
@@ -345,32 +363,30 @@ def _way(self:Chart, runner):
     "Choose from what the run can be drawn against"
     ways = axes(runner, self.clock)
     by = self.by.value if self.by.value in ways else 'iteration'
-    choose(self.by, tuple(ways), by)
-    if ways[by].label != self.axis.label and self.part.value == 'fixed': put(self.part, value='all') # another unit, another part
+    choose(self.by, tuple((f'by {o}', o) for o in ways), by)
+    if ways[by].label != self.axis.label and self.part.value == 'fixed part': put(self.part, value='whole run') # another unit, another part
     put(self.axis, label=ways[by].label)
     return ways[by]
 
 @patch
 def _draw(self:Chart, runner, way, fresh):
-    frame,log,values = self._frame(way.place),self.log.value,self.values.value
-    look = way.label,frame,log,values,window_of(runner)
-    put(self.figure, axes=[self.axis, self.uprights[log]], interaction=self.panzoom if self.zoom.value else None)
+    look = Look(way.label, self._frame(way.place), self.log.value, self.values.value, window_of(runner))
+    put(self.figure, axes=[self.axis, self.uprights[look.log]], interaction=self.panzoom if self.zoom.value else None)
     for c in self.curves.values():
-        if frame: new = self._draw_part(c, runner, way.place, look)
-        elif new := c.key in fresh or look != self.look: c.draw(c.whole, way.place(c.whole.step), log, values)
-        for o in (c.band, c.mean): put(o, scales=dict(x=self.xs, y=self.ys[log]))
+        if look.frame: new = self._draw_part(c, runner, way.place, look)
+        elif new := c.key in fresh or look != self.look: c.draw(c.whole, way.place(c.whole.step), look)
+        for o in (c.band, c.mean): put(o, scales=dict(x=self.xs, y=self.ys[look.log]))
         self.stale |= new
     self.look = look
 
 @patch
 def _draw_part(self:Chart, c, runner, place, look):
     "Draw what is seen of a curve, if that is new"
-    _,(lo,hi),log,values,window = look
-    part = part_of(c.whole, place(c.whole.step), lo, hi, runner.message_hub.log_scalars[c.key].total)
-    if window == 'global': part['first'] = 0 # a mean of all is one of all
-    if not self._update(c.part, runner, c.key, **part) and look == self.look: return False
-    x = place(c.part.step)
-    c.draw(c.part, x, log, values, slice(max(0, np.searchsorted(x, lo)-1), np.searchsorted(x, hi)+1))
+    c.bounds = self._bounds(c, runner.message_hub.log_scalars[c.key], place, look)
+    whole = dict(first=0) if look.window == 'global' else {} # a mean of all is one of all
+    if not self._update(c.part, runner, c, **c.bounds | whole) and look == self.look: return False
+    x,(lo,hi) = place(c.part.step),look.frame
+    c.draw(c.part, x, look, slice(max(0, np.searchsorted(x, lo)-1), np.searchsorted(x, hi)+1))
     return True
 
 # %% ../../nbs/83_ui.chart.ipynb #672e8747
@@ -501,12 +517,12 @@ def _read(self:Chart, way):
 
 @patch
 def _show_bad(self:Chart):
-    bad = [(np.append(c.x, np.nan), np.append(np.where(c.bad, 0, np.nan), np.nan)) for c in self.curves.values() if c.bad.any()]
+    bad = [(np.append(c.x, np.nan), np.append(np.where(c.bad, .02, np.nan), np.nan)) for c in self.curves.values() if c.bad.any()]
     if bad or len(self.bad.x): send(self.bad, *np.concatenate(bad, axis=1) if bad else (np.empty(0), np.empty(0)))
 
 # %% ../../nbs/83_ui.chart.ipynb #f9060b1c
 Chart.css = '''
-.ir-panel .ir-head .ir-by, .ir-panel .ir-head .ir-part { width: 92px; }
+.ir-panel .ir-head .ir-by, .ir-panel .ir-head .ir-part { width: 104px; }
 .ir-panel .ir-tool { width: auto; height: 24px; margin: 0; min-width: 0; }
 .ir-panel .ir-tool .widget-label-basic { display: flex; align-items: center; gap: 4px; width: auto; font-size: 12px; color: var(--ir-soft); }
 .ir-panel .ir-tool input { margin: 0; accent-color: var(--ir-accent); }
@@ -529,10 +545,10 @@ Chart.css = '''
 .ir-panel .ir-layer { position: absolute; inset: 16px 28px 36px 52px; height: auto; pointer-events: none; }
 .ir-panel .ir-layer .widget-html-content { position: absolute; inset: 0; }
 .ir-panel .ir-note { display: flex; align-items: center; justify-content: center; color: var(--ir-soft); }
-.ir-panel .ir-note .widget-html-content { position: static; text-align: center; }
+.ir-panel .ir-note .widget-html-content { position: static; align-self: center; text-align: center; }
 .ir-panel .ir-spot { position: absolute; top: 0; bottom: 0; pointer-events: auto; }
 .ir-panel .ir-spot:hover::before { content: ''; position: absolute; top: 0; bottom: 0; left: var(--at); border-left: 1px solid var(--ir-soft); }
-.ir-panel .ir-pop { display: none; position: absolute; z-index: 9; top: 4px; left: calc(var(--at, 0%) + 10px); width: max-content; max-width: 320px;
+.ir-panel .ir-pop { display: none; position: absolute; z-index: 9; top: 4px; left: calc(var(--at, 0%) + 10px); width: max-content; max-width: max(190px, 44cqw);
   padding: 4px 8px; pointer-events: none; grid-template-columns: auto auto; gap: 1px 10px; align-items: center; font-size: 12px;
   font-variant-numeric: tabular-nums;
   color: var(--ir-text); background: var(--ir-back); border: 1px solid var(--ir-line); border-radius: 4px; box-shadow: 0 2px 8px rgba(0, 0, 0, .2); }
@@ -547,8 +563,8 @@ Chart.css = '''
 .ir-panel .ir-flag:hover::before, .ir-panel .ir-flag:focus::before { border-top-color: var(--ir-accent); }
 .ir-panel .ir-flag:focus-visible { outline: 2px solid var(--ir-accent); border-radius: 2px; }
 .ir-panel .ir-flag .ir-pop { top: 16px; }
-.ir-panel .bqplot { --bq-content-font-color: var(--ir-text); --bq-plotarea-background-fill: transparent; --bq-background: transparent;
-  --bq-grid-color: var(--ir-line); --bq-axis-border-color: var(--ir-line); --bq-axis-tick-text-fill: var(--ir-soft);
+.ir-panel .bqplot { margin: 0; --bq-content-font-color: var(--ir-text); --bq-plotarea-background-fill: transparent; --bq-background: transparent;
+  --bq-grid-color: color-mix(in srgb, var(--ir-line) 60%, transparent); --bq-axis-border-color: var(--ir-line); --bq-axis-tick-text-fill: var(--ir-soft);
   --bq-axislabel-fill: var(--ir-soft); --bq-font: 11px var(--ir-sans); --bq-axislabel-font: 11px var(--ir-sans); }
 .ir-panel .bqplot .line { stroke-linecap: round; stroke-linejoin: round; }
 @container (max-width: 620px) { .ir-panel .bqplot .axis .tick:nth-of-type(even) text { display: none; } }
