@@ -330,7 +330,7 @@ def test_a_course_begins_anew_when_the_history_was_set_back():
     a,course = HistoryBuffer(),Course()
     for i in range(9): a.update(float(i))
     saved = a.state_dict()
-    for i in range(9): a.update(100.)
+    for _ in range(9): a.update(100.)
     course.update(a)
     a.load_state_dict(saved)
     course.update(a)

@@ -376,8 +376,9 @@ def paper_html(text:str, about:str) -> Html:
     "Text to copy, and a button that does it"
     press = tag('button', 'Copy', type='button', onclick=COPY, cls='ir-button')
     head = tag('div', press, tag('span', f'{about}, of this moment', cls='ir-soft'), cls='ir-head')
-    area = tag('textarea', text, readonly='', rows=8, spellcheck='false', wrap='off', aria_label='CSV', onfocus='this.select()')
-    return tag('div', head, area, cls='ir-paper', data_lm_suppress_shortcuts='true')
+    area = tag('textarea', text, readonly='', rows=8, spellcheck='false', wrap='off', aria_label='CSV', onfocus='this.select()',
+               data_lm_suppress_shortcuts='true')
+    return tag('div', head, area, cls='ir-paper')
 
 # %% ../../nbs/82_ui.logs.ipynb #abb9399f
 @patch
@@ -407,7 +408,7 @@ Logs.css = '''
 .ir-panel .ir-head .ir-sort { width: 112px; }
 .ir-panel .ir-logs { container-type: inline-size; gap: 6px; overflow: visible; }
 .ir-panel .ir-numbers { display: grid; grid-auto-rows: 28px; gap: 0 8px; font-size: 12px; align-items: center;
-  grid-template-columns: minmax(84px, 1.2fr) 64px 178px 64px 64px 64px minmax(40px, 1fr); }
+  grid-template-columns: fit-content(300px) 64px 178px 64px 64px 64px minmax(40px, 1fr); }
 .ir-panel .ir-numbers > .widget-html, .ir-panel .ir-numbers > .widget-html > .widget-html-content { display: contents; }
 .ir-panel .ir-entry { grid-column: 1 / -1; display: grid; grid-template-columns: subgrid; align-items: center; height: 27px;
   border-bottom: 1px solid var(--ir-line); }
@@ -436,7 +437,7 @@ Logs.css = '''
 .ir-panel .ir-paper textarea { width: 100%; box-sizing: border-box; font: 11px/1.4 var(--ir-mono); color: inherit; background: var(--ir-back);
   border: 1px solid var(--ir-line); border-radius: 4px; resize: vertical; }
 .ir-panel .ir-paper textarea:focus-visible { outline: 2px solid var(--ir-accent); }
-@container (max-width: 600px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.4fr) 64px 178px 64px 0 0 minmax(40px, 1fr); gap: 0 6px; }
+@container (max-width: 600px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.6fr) 64px 178px 64px 0 0 minmax(40px, 1fr); gap: 0 6px; }
   .ir-panel .ir-entry > span:nth-child(4), .ir-panel .ir-entry > span:nth-child(5) { display: none; } }
 @container (max-width: 450px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.4fr) 0 178px 64px 0 0 minmax(40px, 1fr); gap: 0 4px; }
   .ir-panel .ir-entry > span:nth-child(2) { display: none; } }
