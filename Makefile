@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lab export fill readme bench pins clean
+.PHONY: help install demo test lab export fill readme gallery bench pins clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,8 +31,11 @@ fill: install ## run all notebooks in place and store their outputs
 readme: install ## nbs/index.ipynb -> README.md
 	@$(PY) tools/readme.py
 
+gallery: install ## take the pictures of nbs/gallery.ipynb
+	@CHROMIUM=$$($(PY) tools/chromium.py) $(PY) tools/gallery.py
+
 bench: install ## measure against the budgets
-	@for f in benchmarks/[a-z]*.py; do echo "== $$f"; $(PY) "$$f"; done
+	@CHROMIUM=$$($(PY) tools/chromium.py); export CHROMIUM; for f in benchmarks/[a-z]*.py; do echo "== $$f"; $(PY) "$$f"; done
 
 pins: install ## write constraints.txt from what .venv holds
 	@$(PY) tools/pins.py

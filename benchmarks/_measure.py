@@ -69,10 +69,10 @@ def silently(fn, *args):
     "Call `fn`, with what it prints thrown away by the system, so that printing costs what it costs"
     with open(os.devnull, 'w') as f, contextlib.redirect_stdout(f), contextlib.redirect_stderr(f): return list(fn(*args))
 
-def arguments(doc):
+def arguments(doc, quick='under 20 s'):
     "A parser of what every benchmark takes"
     p = argparse.ArgumentParser(description=doc.partition('\n')[0])
-    p.add_argument('--quick', action='store_true', help='fewer rounds: under 20 s')
+    p.add_argument('--quick', action='store_true', help=f'fewer rounds: {quick}')
     p.add_argument('--json', metavar='FILE', help='write the numbers to a file too')
     return p
 

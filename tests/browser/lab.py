@@ -1,10 +1,12 @@
 "A real JupyterLab, Notebook 7 beside it, and a notebook page in either, driven as a person would: by mouse, keyboard and eyes."
-import json, os, secrets, socket, subprocess, sys, time, urllib.request
+import json, os, secrets, shutil, socket, subprocess, sys, tempfile, time, urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import sync_playwright
 
 repo = Path(__file__).parents[2]
 artifacts = Path(os.environ.get('IR_ARTIFACTS') or repo/'artifacts')
@@ -16,6 +18,19 @@ lab_settings = {
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True),
     'docmanager-extension/plugin': dict(autosave=False, confirmClosingDocument=False),
     'notebook-extension/tracker': dict(windowingMode='none', scrollPastEnd=False)}
+
+chromium_args = '''--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync'''.split()
+
+@contextmanager
+def chromium():
+    "Debian's Chromium, or the one named by CHROMIUM"
+    exe = os.environ.get('CHROMIUM') or shutil.which('chromium')
+    if not exe: raise FileNotFoundError("no Chromium: install it (`apt-get install chromium`) or name its executable in CHROMIUM")
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=exe, args=chromium_args)
+        try: yield browser
+        finally: browser.close()
 
 def free_port():
     "A loopback port that nobody listens on"
@@ -127,6 +142,14 @@ class Lab:
         except OSError: self.proc.terminate()
         try: self.proc.wait(20)
         except subprocess.TimeoutExpired: self.proc.kill()
+
+@contextmanager
+def lab_in_browser():
+    "A JupyterLab and a browser for it, of which nothing is left at the end"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root, chromium() as browser:
+        lab = Lab(root, browser)
+        try: yield lab.start()
+        finally: lab.stop()
 
 js_panel = "const panel = window.jupyterapp.shell.currentWidget, nb = panel.content;"
 js_idle = """() => {
