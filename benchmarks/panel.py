@@ -59,24 +59,24 @@ def browser_cpu(pid):
 
 async def compare(runner, rounds, seconds, pid, file):
     "What windows cost in which the panel is drawn, and in which it is not"
-    panel,watchers,refreshed = runner.panel,runner.player.watchers,0.
+    board,watchers,refreshed = runner.panel.board,runner.player.watchers,0.
     def watch():
         nonlocal refreshed
         start = time.thread_time()
-        panel._watch()
+        board.watch()
         refreshed += time.thread_time()-start
     def marks():
         return dict(wall=time.perf_counter(), iters=runner.iter, thread=time.thread_time(), process=time.process_time(), refreshed=refreshed,
-                    spent=panel.rate.spent, drawn=panel.rate.drawn, browser=browser_cpu(pid))
+                    spent=board.rate.spent, drawn=board.rate.drawn, browser=browser_cpu(pid))
     async def window(on):
-        watchers[:] = [o for o in watchers if o not in (watch, panel._watch)] + [watch]*on
+        watchers[:] = [o for o in watchers if o not in (watch, board.watch)] + [watch]*on
         await asyncio.sleep(.2)
         before = marks()
         await asyncio.sleep(seconds)
         return {k: v-before[k] for k,v in marks().items()}
     pairs = []
     for r in range(rounds): pairs.append([await window(False), await window(True)])
-    watchers.append(panel._watch)
+    watchers.append(board.watch)
     watchers.remove(watch)
     Path(file+'.part').write_text(json.dumps(pairs))
     Path(file+'.part').rename(file)

@@ -40,7 +40,7 @@ class Sitting:
         "The panel, or the `whole` page, as a PNG of few colours"
         self.nb.cell(1).evaluate('o => o.scrollIntoView()')
         self.nb.page.wait_for_timeout(1000)
-        shown = self.nb.page if whole else self.nb.cell(1).locator('.jp-OutputArea-output').first
+        shown = self.nb.page if whole else self.nb.cell(1).locator('.ir-panel:not(.ir-still)').first
         return Image.open(io.BytesIO(shown.screenshot())).convert('RGB').quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 def ready(lab): return Sitting(lab).picture()
@@ -50,7 +50,7 @@ def stepping(lab, **kwargs):
     run.tell("_ = runner.run_until(iter=130, stage='after_train_iter')")
     for hook in ('IterTimerHook', 'LoggerHook'):
         run.press('Hook')
-        run.wait(f'before after_train_iter, hook {hook}')
+        run.wait(f'next after_train_iter, hook {hook}')
     return run.picture()
 
 def playing(lab, whole=False, **kwargs):
