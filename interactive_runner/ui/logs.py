@@ -34,7 +34,7 @@ def pick(
 ) -> list:
     "The keys to show, those of a mode together"
     keys = list(keys)
-    shown = {*sorted(keys, key=lambda k: 'loss' not in k)[:ROWS], *wanted}
+    shown = {*sorted(keys, key=lambda k: 'loss' not in k and mode_of(k) == 'train')[:ROWS], *wanted}
     modes = list(dict.fromkeys(map(mode_of, keys)))
     return sorted([k for k in keys if k in shown], key=lambda k: modes.index(mode_of(k)))
 
@@ -176,7 +176,7 @@ def renamed(processor, hub, key, name, was, method) -> str:
 def _way_back(self:Row) -> tuple:
     "Icon and meaning of the last button, and what it does"
     if self.name: return 'times', 'remove', lambda: self.processor.drop_rule(self.name)
-    if any(e['data_src'] == e.get('log_name', self.key) == self.key for e in self.processor.custom_cfg):
+    if any(e['data_src'] == (e.get('log_name') or self.key) == self.key for e in self.processor.custom_cfg):
         return 'undo', 'reset', lambda: self.processor.drop_rule(self.key)
     if self.key in self.view.looked: return 'eye-slash', 'hide', None
     return '', '', None
@@ -234,6 +234,7 @@ class Logs(View):
         "Hand a command to the player, and remember it for the note"
         self.told = super().tell(what, act, between)
         self.later(self.refresh)
+        return self.told
 
     def _edited(self, change):
         text,processor = change['new'],self.runner.log_processor

@@ -175,7 +175,7 @@ def test_the_table_and_the_values_are_copied_to_the_clipboard(table):
 
 def test_two_hundred_numbers_stay_usable_while_the_run_goes_on(lab):
     table = opened(lab, 'many', "Norms.n = 200\n_ = runner.run_until(iter=24)", width=1000)
-    nb,page = table.nb,table.page
+    nb = table.nb
     assert len(table.names()) == 16 and {'train/loss'} < set(table.names())
     assert re.search(r'\d+ more', table.root.inner_text())
     nb.add_and_run('handle = runner.play()')
