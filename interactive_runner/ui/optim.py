@@ -196,7 +196,7 @@ class Optimizer(View):
 
 # %% ../../nbs/85_ui.optim.ipynb #03751c80
 Optimizer.css = '''
-.ir-panel .ir-optim { max-height: 320px; max-width: 760px; overflow: hidden auto; }
+.ir-panel .ir-view .ir-optim { max-height: 420px; max-width: 760px; overflow: hidden auto; }
 .ir-panel .ir-optim .ir-optrow { grid-template-columns: minmax(0, 1fr) repeat(3, 92px); padding: 2px 3px 2px 0; gap: 0 8px; }
 .ir-panel .ir-optim .ir-rowhead b { color: var(--ir-text); font-weight: 600; }
 .ir-panel .ir-optim .ir-lr { grid-column: 2; }
