@@ -138,7 +138,7 @@ def test_drawing_a_change_is_no_command(run):
     run.log_processor.window_size = 'global'
     run.player.hooks.register(Log(), name='third')
     p.refresh()
-    assert not run.player.acks and not p.hooks.rows['Log'].switch.value and p.hooks.rows['Timer'].priority.value == 33
+    assert not run.player.acks and not p.hooks.rows['Log'].switch.value and p.hooks.rows['Timer'].priority.placeholder == '33'
     assert p.logs.window.value == 'global' and 'third' in p.hooks.rows
 
 

@@ -44,10 +44,11 @@ class Panel:
     def marked(self): return self.root.locator('.ir-here .ir-text').inner_text().strip()
     def wait_marked(self, text): self.root.locator('.ir-here .ir-text', has_text=text).wait_for(timeout=10000)
     def row(self, hook): return self.root.locator('.ir-hooks .ir-row:not(.ir-rowhead)', has_text=hook)
-    def calls(self, hook): return int(self.row(hook).locator('.ir-num').first.inner_text().replace(',', ''))
+    def calls(self, hook): return int(self.root.get_by_label(f'{hook} in numbers').locator('.ir-calls').inner_text().replace(',', ''))
     def earlier(self, *names):
         "Whether these hooks stand in this order; not while the rows are being drawn"
-        rows = [o.strip() for o in self.root.locator('.ir-hooks .ir-switch').all_inner_texts()]
+        rows = self.root.locator('.ir-hooks .ir-switch').evaluate_all("""rows => rows.map(o => [o.getBoundingClientRect().y, o.innerText.trim()])
+            .sort((a, b) => a[0]-b[0]).map(o => o[1])""")
         return set(names) <= set(rows) and sorted(names, key=rows.index) == list(names)
     def iteration(self): return int(self.root.locator('.ir-place b').nth(1).inner_text().replace(',', ''))
 
@@ -93,7 +94,9 @@ def test_a_person_steps_plays_changes_hooks_while_it_plays_pauses_and_plays_to_t
     assert panel.calls('GradNorm') == calls
 
     assert panel.earlier('IterTimerHook', 'LoggerHook')
-    panel.row('LoggerHook').locator('select').select_option(label='20')
+    box = panel.row('LoggerHook').locator('.ir-priority input')
+    box.fill('20')
+    box.press('Enter')
     wait_until(nb, lambda: panel.earlier('LoggerHook', 'IterTimerHook'), 'the new order')
     assert panel.status() == 'running'
     nb.screenshot('playing', 1)
