@@ -43,7 +43,7 @@ class Player:
         self.around,self.thread = around or nullcontext(),threading.get_ident()
         self.driver,self.advancing,self.asked,self.aio = None,False,None,None
         self.blocking = False # whether a call that blocks its cell drives the run
-        self._away,self._left = 0.,perf_counter()
+        self._away = self._left = perf_counter()
         self.hooks = hooks if isinstance(hooks, HookTable) else HookTable(hooks, say=say)
         self._numbers,self._lock = count(1),threading.RLock() # of commands; held by the thread that advances the run
         self._scopes,self._brackets = {},{} # of each stage: the loop that runs it; what it opens and closes

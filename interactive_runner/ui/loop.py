@@ -219,7 +219,7 @@ LoopView.css = '''
   background: color-mix(in srgb, var(--ir-accent) 16%, transparent); pointer-events: none; }
 .ir-panel .ir-wide .ir-here::before { left: 0; }
 .ir-panel .ir-open .ir-mark { color: var(--ir-soft); }
-.ir-panel .ir-idle .ir-text, .ir-panel .ir-idle .ir-calls { opacity: .7; }
+.ir-panel .ir-idle .ir-text, .ir-panel .ir-idle .ir-calls { opacity: .8; }
 .ir-panel .ir-k { color: var(--jp-mirror-editor-keyword-color, #008000); }
 .ir-panel .ir-s { color: var(--jp-mirror-editor-string-color, #ba2121); }
 .ir-panel .ir-c { color: var(--jp-mirror-editor-comment-color, #408080); }

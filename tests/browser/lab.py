@@ -219,7 +219,7 @@ class NotebookPage:
 
     def output(self, i:int):
         "What a person reads below cell `i`"
-        return '\n'.join(self.cell(i).locator('.jp-OutputArea-output').all_inner_texts()).strip()
+        return '\n'.join(self.cell(i).locator('.jp-OutputArea-output:visible').all_inner_texts()).strip()
 
     def wait_output(self,
         i:int,       # number of the cell
