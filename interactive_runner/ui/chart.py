@@ -390,14 +390,17 @@ def _draw_part(self:Chart, c, runner, place, look):
     return True
 
 # %% ../../nbs/83_ui.chart.ipynb #672e8747
-def log_ticks(lo, hi, most:int=8) -> list:
+def log_ticks(lo, hi, most:int=9) -> list:
     "Round numbers from `lo` to `hi`, for a logarithmic axis"
-    decades = range(math.floor(math.log10(lo)), math.ceil(math.log10(hi))+1)
+    decades,step = range(math.floor(math.log10(lo)), math.ceil(math.log10(hi))+1),10.**math.floor(math.log10((hi-lo) or lo))
     for digits in ((1,), (1, 2, 5), range(1, 10)):
         res = [x for k in decades for d in digits if lo <= (x := d*10.**k) <= hi]
-        if len(res) > 3: return res[::math.ceil(len(res)/most)]
-    step = 10.**math.floor(math.log10((hi-lo) or lo))
-    return (np.arange(math.ceil(lo/step), hi/step)*step).tolist() or [lo]
+        if len(res) > 2: break
+    else: res = (np.arange(math.ceil(lo/step), hi/step)*step).tolist()
+    kept,apart = res[:1] or [lo],(hi/lo)**(1/most)
+    for x in res[1:]:
+        if x > kept[-1]*apart: kept.append(x)
+    return kept
 
 @patch
 def _ticks(self:Chart):
@@ -428,7 +431,7 @@ def _say(self:Chart, runner):
     note = '' if any(len(c.mean.x) or len(c.band.x) for c in curves) else 'Nothing to draw: all values are gaps.' if curves else (
         'No metric is chosen: add one above.' if self.add.options else 'No numbers yet: curves appear when the run has logged some.')
     put(self.note, value=note)
-    put(self.figure.layout, visibility='hidden' if note else None)
+    mark(self.figure, ir_hidden=bool(note)) # bqplot itself sets the visibility of its layout
     for o in (self.spots, self.flags): mark(o, ir_folded=bool(note) or self.zoom.value)
 
 # %% ../../nbs/83_ui.chart.ipynb #d3ceba7e
@@ -544,6 +547,7 @@ Chart.css = '''
 .ir-panel .ir-plot { position: relative; }
 .ir-panel .ir-layer { position: absolute; inset: 16px 28px 36px 52px; height: auto; pointer-events: none; }
 .ir-panel .ir-layer .widget-html-content { position: absolute; inset: 0; }
+.ir-panel .ir-plot .ir-hidden { visibility: hidden; }
 .ir-panel .ir-note { display: flex; align-items: center; justify-content: center; color: var(--ir-soft); }
 .ir-panel .ir-note .widget-html-content { position: static; align-self: center; text-align: center; }
 .ir-panel .ir-spot { position: absolute; top: 0; bottom: 0; pointer-events: auto; }
