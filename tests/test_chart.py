@@ -199,11 +199,11 @@ def test_a_curve_that_goes_takes_its_widgets_along():
 def test_with_no_value_there_is_a_sentence_and_with_one_a_dot():
     run = run_of()
     chart = Chart(run)
-    assert 'No numbers yet' in chart.note.value and 'ir-hidden' in chart.figure._dom_classes
+    assert 'No numbers yet' in chart.note.value and 'ir-chart-none' in chart.figure._dom_classes
     run.message_hub.update_scalar('train/loss', 1.)
     chart.refresh()
     line = chart.curves['train/loss'].mean
-    assert chart.note.value == '' and 'ir-hidden' not in chart.figure._dom_classes and (line.x, line.y, line.marker) == ([1], [1], 'circle')
+    assert chart.note.value == '' and 'ir-chart-none' not in chart.figure._dom_classes and (line.x, line.y, line.marker) == ([1], [1], 'circle')
     chart.drop('train/loss')
     assert 'No metric is chosen' in chart.note.value
     run.message_hub.update_scalar('train/bad', math.nan)

@@ -114,7 +114,7 @@ class Curve:
         pale = dict(opacities=[.3, .3], fill_opacities=[.2, 0.], stroke_width=1)
         self.band = bq.Lines(**kw, colors=[color, color], fill='between', fill_colors=[color, color], **pale)
         self.chip = button(key, 'times', f'Take {key} off the chart', lambda: drop(key))
-        for o in ('ir-chip', f'ir-hue{hue}', f'ir-{stroke}'): self.chip.add_class(o)
+        for o in ('ir-chart-chip', f'ir-hue{hue}', f'ir-{stroke}'): self.chip.add_class(o)
         self.bounds,self.ahead = {},key.startswith('train/') # of the part; a value of training belongs to the iteration that is not complete yet
         self.x = self.y = self.low = self.high = self.bad = np.empty(0) # as drawn
 
@@ -199,8 +199,8 @@ def find(
 SHARES = {'whole run': 1, 'last half': .5, 'last tenth': .1}
 TIP = "Part of the run to show: all, the end, which is followed, or what is on the screen now, which then stays"
 
-def tool(text, tip, value=False): return Checkbox(description=text, value=value, indent=False, tooltip=tip).add_class('ir-tool')
-def layer(cls): return HTML().add_class('ir-layer').add_class(cls)
+def tool(text, tip, value=False): return Checkbox(description=text, value=value, indent=False, tooltip=tip).add_class('ir-chart-tool')
+def layer(cls): return HTML().add_class('ir-chart-layer').add_class(cls)
 
 class Chart(View):
     "Live curves of the numbers of a run"
@@ -211,20 +211,20 @@ class Chart(View):
         self.look,self.range,self.stale,self.written = None,(None, None),False,0. # how it is drawn, from where to where; is the layer behind? since when?
         self._make_tools()
         self._make_figure()
-        self.legend,self.note,self.spots,self.flags = HTML(),layer('ir-note'),layer('ir-spots'),layer('ir-flags')
-        self.chips = HBox().add_class('ir-chips')
-        top = HBox([self.chips, self.add, self.legend]).add_class('ir-metrics')
-        self.widget = VBox([top, VBox([self.figure, self.note, self.spots, self.flags]).add_class('ir-plot')]).add_class('ir-chart')
+        self.legend,self.note,self.spots,self.flags = HTML(),layer('ir-chart-note'),layer('ir-spots'),layer('ir-flags')
+        self.chips = HBox().add_class('ir-chart-chips')
+        top = HBox([self.chips, self.add, self.legend]).add_class('ir-chart-metrics')
+        self.widget = VBox([top, VBox([self.figure, self.note, self.spots, self.flags]).add_class('ir-chart-plot')]).add_class('ir-chart')
         self.refresh()
 
     def _make_tools(self):
-        self.by = Dropdown(options=[('by iteration', 'iteration')], tooltip='Draw against').add_class('ir-by')
-        self.part = Dropdown(options=[*SHARES, 'fixed part'], tooltip=TIP).add_class('ir-part')
+        self.by = Dropdown(options=[('by iteration', 'iteration')], tooltip='Draw against').add_class('ir-chart-by')
+        self.part = Dropdown(options=[*SHARES, 'fixed part'], tooltip=TIP).add_class('ir-chart-part')
         self.reset = button('reset', tip='Show all again', press=lambda: self.later(lambda: put(self.part, value='whole run')))
         self.zoom = tool('zoom', 'Zoom with the wheel and move by dragging; switch it off to read values again')
         self.log = tool('log', 'Logarithmic axis; what is not positive is a gap')
         self.values = tool('values', 'Show the values as well, pale, from the least to the largest', True)
-        self.add = Combobox(placeholder='add a metric', tooltip='Add a metric: type a piece of its name', continuous_update=False).add_class('ir-add')
+        self.add = Combobox(placeholder='add a metric', tooltip='Add a metric: type a piece of its name', continuous_update=False).add_class('ir-chart-add')
         self.tools = self.by,self.part,self.zoom,self.reset,self.log,self.values
         for o in (self.by, self.part, self.zoom, self.log, self.values): o.observe(self._pressed, 'value')
         self.add.observe(self._added, 'value')
@@ -429,7 +429,7 @@ NOTHING = { # what to say if there is no line; because all that there is are ...
     'keys': 'No metric is chosen: add one above.',
     '': 'No numbers yet: curves appear when the run has logged some.'}
 
-def key_html(text, cls): return tag('span', tag('i', cls=cls), text, cls='ir-key')
+def key_html(text, cls): return tag('span', tag('i', cls=cls), text, cls='ir-chart-key')
 
 def legend_html(window, values:bool, bad:bool, unknown:str|None) -> Html:
     "What bold and pale are"
@@ -437,7 +437,7 @@ def legend_html(window, values:bool, bad:bool, unknown:str|None) -> Html:
     res = [key_html(mean, 'ir-bold')]
     if values: res.append(key_html('values', 'ir-thin'))
     if bad: res.append(key_html('not a number', 'ir-nan'))
-    if unknown: res.append(tag('span', unknown, cls='ir-key ir-bad', role='status'))
+    if unknown: res.append(tag('span', unknown, cls='ir-chart-key ir-bad', role='status'))
     return join(res)
 
 @patch
@@ -447,7 +447,7 @@ def _say(self:Chart, runner):
     put(self.legend, value=legend_html(window_of(runner) or 'global', self.values.value, any(c.bad.any() for c in curves), self.unknown))
     note = '' if any(len(c.mean.x) or len(c.band.x) for c in curves) else NOTHING['curves' if curves else 'keys' if self.add.options else '']
     put(self.note, value=note)
-    mark(self.figure, ir_hidden=bool(note)) # bqplot itself sets the visibility of its layout
+    mark(self.figure, ir_chart_none=bool(note)) # bqplot itself sets the visibility of its layout
     for o in (self.spots, self.flags): mark(o, ir_folded=bool(note) or self.zoom.value)
 
 # %% ../../nbs/83_ui.chart.ipynb #d3ceba7e
@@ -481,7 +481,7 @@ def reading(
         return f'{num(y)}, values {num(low)} to {num(high)}' if high > low else f'{num(y)}, value {num(low)}'
     return [said(*o) for o in zip(curve.y[near], curve.x[near], number, low, high)]
 
-def swatch(curve) -> Html: return tag('span', tag('i', cls=f'ir-hue{curve.hue} ir-{curve.mean.line_style}'), curve.key, cls='ir-name')
+def swatch(curve) -> Html: return tag('span', tag('i', cls=f'ir-hue{curve.hue} ir-{curve.mean.line_style}'), curve.key, cls='ir-readout-name')
 
 def percent(x, lo, hi): return 100*(x-lo)/((hi-lo) or 1) # of the width
 
@@ -493,7 +493,7 @@ def columns_html(curves, text:str, lo, hi, values:bool) -> Html:
     left = percent(borders, lo, hi)
     names,res = [swatch(c) for c in curves],[]
     for i,texts in enumerate(zip(*(reading(c, x, borders, text, values) for c in curves))):
-        pop = tag('div', tag('b', text.format(x[i])), *(o for pair in zip(names, texts) for o in pair), cls='ir-pop')
+        pop = tag('div', tag('b', text.format(x[i])), *(o for pair in zip(names, texts) for o in pair), cls='ir-readout')
         style = f'left:{left[i]:.2f}%;width:{left[i+1]-left[i]:.2f}%;--at:{percent(x[i], borders[i], borders[i+1]):.0f}%'
         res.append(tag('div', pop, cls='ir-spot ir-far' if left[i] > 50 else 'ir-spot', style=style))
     return join(res)
@@ -526,7 +526,7 @@ def flag_html(x, lo, hi, where:str, what:list) -> Html:
     "A flag above the place `x`"
     words = [tag('b', where), *(tag('span', o) for o in what)]
     left = percent(x, lo, hi)
-    return tag('span', tag('div', *words, cls='ir-pop'), cls='ir-flag ir-far' if left > 50 else 'ir-flag', style=f'left:{left:.2f}%',
+    return tag('span', tag('div', *words, cls='ir-readout'), cls='ir-flag ir-far' if left > 50 else 'ir-flag', style=f'left:{left:.2f}%',
                tabindex=0, role='img', aria_label=f"{where}: {', '.join(what)}")
 
 @patch
@@ -543,53 +543,53 @@ def _show_bad(self:Chart):
 
 # %% ../../nbs/83_ui.chart.ipynb #f9060b1c
 Chart.css = '''
-.ir-panel .ir-head .ir-by, .ir-panel .ir-head .ir-part { width: 104px; }
-.ir-panel .ir-tool { width: auto; height: 24px; margin: 0; min-width: 0; }
-.ir-panel .ir-tool .widget-label-basic { display: flex; align-items: center; gap: 4px; width: auto; font-size: 12px; color: var(--ir-soft); }
-.ir-panel .ir-tool input { margin: 0; accent-color: var(--ir-accent); }
-.ir-panel .ir-tool input:focus-visible { outline: 2px solid var(--ir-accent); outline-offset: 1px; }
+.ir-panel .ir-head .ir-chart-by, .ir-panel .ir-head .ir-chart-part { width: 98px; }
+.ir-panel .ir-head .ir-chart-tool { width: auto; height: 24px; margin: 0; min-width: 0; }
+.ir-panel .ir-chart-tool .widget-label-basic { display: flex; align-items: center; gap: 4px; width: auto; font-size: 12px; color: var(--ir-soft); }
+.ir-panel .ir-chart-tool input { margin: 0; accent-color: var(--ir-accent); }
+.ir-panel .ir-chart-tool input:focus-visible { outline: 2px solid var(--ir-accent); outline-offset: 1px; }
 .ir-panel .ir-chart { gap: 4px; container-type: inline-size; }
-.ir-panel .ir-metrics { display: flex; flex-flow: row wrap; gap: 4px 6px; align-items: center; min-height: 26px; }
-.ir-panel .ir-chips { display: contents; }
-.ir-panel .ir-chip { display: inline-flex; align-items: center; gap: 6px; height: 24px; line-height: 22px; padding: 0 7px; max-width: 100%; }
-.ir-panel .ir-chip::before, .ir-panel .ir-name i { content: ''; flex: none; width: 18px; border-top: 3px solid var(--ir-hue); }
-.ir-panel .ir-chip.ir-dashed::before, .ir-panel .ir-name .ir-dashed { border-top-style: dashed; }
-.ir-panel .ir-chip.ir-dotted::before, .ir-panel .ir-name .ir-dotted { border-top-style: dotted; }
-.ir-panel .ir-chip i { order: 2; margin: 0; color: var(--ir-soft); }
-.ir-panel .ir-add { width: 110px; }
-.ir-panel .ir-key { color: var(--ir-soft); font-size: 12px; margin-right: 10px; white-space: nowrap; }
-.ir-panel .ir-key i { display: inline-block; width: 16px; height: 0; vertical-align: middle; margin-right: 5px; border-top: solid currentColor; }
-.ir-panel .ir-key .ir-thin { border-width: 7px 0 0; opacity: .3; }
-.ir-panel .ir-key .ir-bold { border-width: 2px 0 0; }
-.ir-panel .ir-key .ir-nan { border-width: 4px 0 0; border-color: var(--ir-bad); }
-.ir-panel .ir-plot { position: relative; }
-.ir-panel .ir-layer { position: absolute; inset: 16px 28px 36px 52px; height: auto; pointer-events: none; }
-.ir-panel .ir-layer .widget-html-content { position: absolute; inset: 0; }
-.ir-panel .ir-plot .ir-hidden { visibility: hidden; }
-.ir-panel .ir-note { display: flex; align-items: center; justify-content: center; color: var(--ir-soft); }
-.ir-panel .ir-note .widget-html-content { position: static; align-self: center; text-align: center; }
+.ir-panel .ir-chart-metrics { display: flex; flex-flow: row wrap; gap: 4px 6px; align-items: center; min-height: 26px; }
+.ir-panel .ir-chart-chips { display: contents; }
+.ir-panel .ir-chart-chip { display: inline-flex; align-items: center; gap: 6px; height: 24px; line-height: 22px; padding: 0 7px; max-width: 100%; }
+.ir-panel .ir-chart-chip::before, .ir-panel .ir-readout-name i { content: ''; flex: none; width: 18px; border-top: 3px solid var(--ir-hue); }
+.ir-panel .ir-chart-chip.ir-dashed::before, .ir-panel .ir-readout-name .ir-dashed { border-top-style: dashed; }
+.ir-panel .ir-chart-chip.ir-dotted::before, .ir-panel .ir-readout-name .ir-dotted { border-top-style: dotted; }
+.ir-panel .ir-chart-chip i { order: 2; margin: 0; color: var(--ir-soft); }
+.ir-panel .ir-chart-add { width: 110px; }
+.ir-panel .ir-chart-key { color: var(--ir-soft); font-size: 12px; margin-right: 10px; white-space: nowrap; }
+.ir-panel .ir-chart-key i { display: inline-block; width: 16px; height: 0; vertical-align: middle; margin-right: 5px; border-top: solid currentColor; }
+.ir-panel .ir-chart-key .ir-thin { border-width: 7px 0 0; opacity: .3; }
+.ir-panel .ir-chart-key .ir-bold { border-width: 2px 0 0; }
+.ir-panel .ir-chart-key .ir-nan { border-width: 4px 0 0; border-color: var(--ir-bad); }
+.ir-panel .ir-chart-plot { position: relative; }
+.ir-panel .ir-chart-layer { position: absolute; inset: 16px 28px 36px 52px; height: auto; pointer-events: none; }
+.ir-panel .ir-chart-layer .widget-html-content { position: absolute; inset: 0; }
+.ir-panel .ir-chart-plot .ir-chart-none { visibility: hidden; }
+.ir-panel .ir-chart-note { display: flex; align-items: center; justify-content: center; color: var(--ir-soft); }
+.ir-panel .ir-chart-note .widget-html-content { position: static; align-self: center; text-align: center; }
 .ir-panel .ir-spot { position: absolute; top: 0; bottom: 0; pointer-events: auto; }
 .ir-panel .ir-spot:hover::before { content: ''; position: absolute; top: 0; bottom: 0; left: var(--at); border-left: 1px solid var(--ir-soft); }
-.ir-panel .ir-pop { display: none; position: absolute; z-index: 9; top: 4px; left: calc(var(--at, 0%) + 10px); width: max-content; max-width: max(190px, 44cqw);
-  padding: 4px 8px; pointer-events: none; grid-template-columns: auto auto; gap: 1px 10px; align-items: center; font-size: 12px;
+.ir-panel .ir-readout { display: none; position: absolute; z-index: 9; top: 4px; left: calc(var(--at, 0%) + 10px);
+  width: max-content; max-width: max(190px, 44cqw); padding: 4px 8px; pointer-events: none; grid-template-columns: auto auto; gap: 1px 10px; align-items: center; font-size: 12px;
   font-variant-numeric: tabular-nums;
   color: var(--ir-text); background: var(--ir-back); border: 1px solid var(--ir-line); border-radius: 4px; box-shadow: 0 2px 8px rgba(0, 0, 0, .2); }
-.ir-panel .ir-far .ir-pop { left: auto; right: calc(100% - var(--at, 0%) + 10px); }
-.ir-panel .ir-spot:hover .ir-pop, .ir-panel .ir-flag:hover .ir-pop, .ir-panel .ir-flag:focus .ir-pop { display: grid; }
-.ir-panel .ir-pop b, .ir-panel .ir-flag .ir-pop span { grid-column: 1 / 3; }
-.ir-panel .ir-pop b { font-weight: 600; }
-.ir-panel .ir-name { display: flex; align-items: center; gap: 6px; overflow: hidden; text-overflow: ellipsis; }
+.ir-panel .ir-far .ir-readout { left: auto; right: calc(100% - var(--at, 0%) + 10px); }
+.ir-panel .ir-spot:hover .ir-readout, .ir-panel .ir-flag:hover .ir-readout, .ir-panel .ir-flag:focus .ir-readout { display: grid; }
+.ir-panel .ir-readout b, .ir-panel .ir-flag .ir-readout span { grid-column: 1 / 3; }
+.ir-panel .ir-readout b { font-weight: 600; }
+.ir-panel .ir-readout-name { display: flex; align-items: center; gap: 6px; overflow: hidden; text-overflow: ellipsis; }
 .ir-panel .ir-flag { position: absolute; top: -13px; width: 13px; height: 13px; margin-left: -6px; pointer-events: auto; cursor: default; }
 .ir-panel .ir-flag::before { content: ''; position: absolute; left: 2px; top: 3px; border: solid transparent;
   border-width: 9px 4.5px 0; border-top-color: var(--ir-soft); }
 .ir-panel .ir-flag:hover::before, .ir-panel .ir-flag:focus::before { border-top-color: var(--ir-accent); }
 .ir-panel .ir-flag:focus-visible { outline: 2px solid var(--ir-accent); border-radius: 2px; }
-.ir-panel .ir-flag .ir-pop { top: 16px; }
-.ir-panel .bqplot { margin: 0; --bq-content-font-color: var(--ir-text); --bq-plotarea-background-fill: transparent; --bq-background: transparent;
+.ir-panel .ir-flag .ir-readout { top: 16px; }
+.ir-panel .ir-chart .bqplot { margin: 0; --bq-content-font-color: var(--ir-text); --bq-plotarea-background-fill: transparent; --bq-background: transparent;
   --bq-grid-color: color-mix(in srgb, var(--ir-line) 60%, transparent); --bq-axis-border-color: var(--ir-line); --bq-axis-tick-text-fill: var(--ir-soft);
   --bq-axislabel-fill: var(--ir-soft); --bq-font: 11px var(--ir-sans); --bq-axislabel-font: 11px var(--ir-sans); }
-.ir-panel .bqplot .line { stroke-linecap: round; stroke-linejoin: round; }
-@container (max-width: 620px) { .ir-panel .bqplot .axis .tick:nth-of-type(even) text { display: none; } }
+.ir-panel .ir-chart .bqplot .line { stroke-linecap: round; stroke-linejoin: round; }
+@container (max-width: 620px) { .ir-panel .ir-chart .bqplot .axis[text-anchor=middle] .tick:nth-of-type(even) text { display: none; } }
 ''' + '\n'.join([f'''.ir-panel {{ --ir-hue{i}: {o}; --ir-deep{i}: color-mix(in srgb, {o} 62%, var(--ir-text)); }}
 .ir-panel .ir-hue{i} {{ --ir-hue: var(--ir-hue{i}); }}
 .ir-panel .ir-hue{i}.ir-dashed, .ir-panel .ir-hue{i}.ir-dotted {{ --ir-hue: var(--ir-deep{i}); }}''' for i,o in enumerate(PALETTE)])

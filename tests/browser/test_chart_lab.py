@@ -28,7 +28,7 @@ def nb(lab, request):
     nb = lab.open(lab.write_notebook(f'chart_{name}.ipynb', [setup, 'c', 'runner.panel.hooks']), width=1000, theme=getattr(request, 'param', 'light'))
     nb.run(0)
     nb.run(1)
-    nb.chart,nb.plot = nb.cell(1).locator('.ir-view'),nb.cell(1).locator('.ir-plot')
+    nb.chart,nb.plot = nb.cell(1).locator('.ir-view'),nb.cell(1).locator('.ir-chart-plot')
     nb.plot.locator('.svg-figure').first.wait_for(state='attached')
     yield nb
     assert not nb.errors and nb.page.evaluate('window.hacked') is None
@@ -36,7 +36,7 @@ def nb(lab, request):
 def ask(nb, code): return nb.output(nb.add_and_run(f'print({code})'))
 def go(nb, n): nb.add_and_run(f"_ = runner.run_until(iter={n})")
 def told(nb, code, expected): wait_for(lambda: ask(nb, code) == expected, f'{expected} as {code}', 10)
-def chips(nb): return nb.chart.locator('.ir-chip').all_inner_texts()
+def chips(nb): return nb.chart.locator('.ir-chart-chip').all_inner_texts()
 def ticks(nb, side=0): return [o for o in nb.plot.locator('.axis').nth(side).locator('.tick text').all_text_contents() if o]
 def pale(nb): return len([o for o in nb.plot.locator('.curve .area').evaluate_all("a => a.map(o => o.getAttribute('d'))") if o])
 def keys(nb, where, *keys):
@@ -61,15 +61,15 @@ def test_metrics_and_axes_by_mouse_and_keyboard(nb):
     nb.wait_output(1, f'train/{evil}')
     nb.page.keyboard.type('nothing\n')
     nb.wait_output(1, "no metric 'nothing'")
-    nb.chart.locator('.ir-chip', has_text='img').click()
+    nb.chart.locator('.ir-chart-chip', has_text='img').click()
     wait_for(lambda: len(chips(nb)) == 3, 'three metrics')
-    keys(nb, nb.chart.locator('.ir-chip', has_text='accuracy'), 'Space')
+    keys(nb, nb.chart.locator('.ir-chart-chip', has_text='accuracy'), 'Space')
     wait_for(lambda: chips(nb) == ['train/loss', 'val/loss'], 'two metrics')
-    select(nb, '.ir-by').select_option('by epoch')
+    select(nb, '.ir-chart-by').select_option('by epoch')
     wait_for(lambda: '8' in ticks(nb)[-1:], 'epochs')
-    keys(nb, select(nb, '.ir-by'), 'Space', 'ArrowDown', 'Enter')
+    keys(nb, select(nb, '.ir-chart-by'), 'Space', 'ArrowDown', 'Enter')
     wait_for(lambda: 'seconds of training' in nb.plot.locator('.axislabel').all_text_contents(), 'time')
-    keys(nb, select(nb, '.ir-by'), 'Home')
+    keys(nb, select(nb, '.ir-chart-by'), 'Home')
     wait_for(lambda: '160' in ticks(nb)[-1:], 'iterations')
     linear = ticks(nb, 1)
     tool(nb, 'log').click()
@@ -97,7 +97,7 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     nb.chart.scroll_into_view_if_needed()
     count = sent(nb)
     for i in range(40): over(nb, .2+i/100)
-    pop = nb.plot.locator('.ir-spots .ir-pop:visible')
+    pop = nb.plot.locator('.ir-spots .ir-readout:visible')
     assert pop.count() == 1
     text = pop.inner_text()
     assert count() == 0 # no message to the kernel
@@ -113,7 +113,7 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     nb.chart.scroll_into_view_if_needed()
     over(nb, .5)
     for _ in range(5): nb.page.mouse.wheel(0, -250)
-    wait_for(lambda: select(nb, '.ir-part').input_value() == 'fixed part', 'a fixed part')
+    wait_for(lambda: select(nb, '.ir-chart-part').input_value() == 'fixed part', 'a fixed part')
     nb.page.mouse.down()
     over(nb, .7)
     nb.page.mouse.up()
@@ -131,9 +131,9 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     keys(nb, reset, 'Space')
     wait_for(lambda: '500' in ticks(nb), 'the whole run')
     assert reset.is_disabled() and ask(nb, 'c.xs.min') == 'None'
-    keys(nb, select(nb, '.ir-part'), 'Space', 'ArrowDown', 'ArrowDown', 'Enter')
+    keys(nb, select(nb, '.ir-chart-part'), 'Space', 'ArrowDown', 'ArrowDown', 'Enter')
     wait_for(lambda: '460' in ticks(nb), 'the last tenth')
-    select(nb, '.ir-part').select_option('last half')
+    select(nb, '.ir-chart-part').select_option('last half')
     wait_for(lambda: '300' in ticks(nb), 'the last half')
 
 @pytest.mark.parametrize('nb', ['dark'], indirect=True)
@@ -145,23 +145,25 @@ def test_what_a_person_did_is_marked_and_nothing_collides(nb):
     flag = nb.plot.locator('.ir-flag')
     wait_for(lambda: flag.count() == 1, 'a flag')
     flag.hover()
-    words = flag.locator('.ir-pop')
+    words = flag.locator('.ir-readout')
     assert words.inner_text().split('\n') == ['iteration 200', 'off Extra', f'off {evil}']
     nb.screenshot('chart_flag_dark', 1)
     nb.page.mouse.move(0, 0)
     assert not words.is_visible()
     flag.focus()
     assert words.is_visible() and flag.get_attribute('aria-label') == f'iteration 200: off Extra, off {evil}'
-    js = """() => { const box = o => o.getBoundingClientRect(), near = (a, b) => Math.abs(a-b) < 1.5
-        const seen = [...document.querySelectorAll('.ir-plot .axis')].map(a => [...a.querySelectorAll('.tick text')].map(box).filter(r => r.width)), bad = []
-        seen[0].sort((a, b) => a.left-b.left); seen[1].sort((a, b) => a.top-b.top)
-        seen[0].forEach((r, i, all) => { if (i && r.left < all[i-1].right+3) bad.push('across') })
-        seen[1].forEach((r, i, all) => { if (i && r.top < all[i-1].bottom-3) bad.push('up') })
-        const p = box(document.querySelector('.ir-panel')), [a, b] = ['.plotarea_events', '.ir-spots'].map(o => box(document.querySelector('.ir-plot '+o)))
+    js = """() => {
+        const box = o => o.getBoundingClientRect(), first = o => box(document.querySelector(`.ir-chart-plot ${o}`)), bad = []
+        const seen = [...document.querySelectorAll('.ir-chart-plot .axis')].map(a => [...a.querySelectorAll('.tick text')].map(box).filter(r => r.width))
+        const [across, up] = [seen[0].sort((a, b) => a.left-b.left), seen[1].sort((a, b) => a.top-b.top)]
+        across.forEach((r, i) => { if (i && r.left < across[i-1].right+3) bad.push('across') })
+        up.forEach((r, i) => { if (i && r.top < up[i-1].bottom-3) bad.push('up') })
+        if (across.length < 2 || up.length < 2) bad.push('too few')
+        const p = box(document.querySelector('.ir-panel')), a = first('.plotarea_events'), b = first('.ir-spots')
         for (const o of document.querySelectorAll('.ir-panel .ir-chart *, .ir-panel .ir-head *')) {
             const r = box(o); if (r.width && (r.right > p.right+2 || r.left < p.left-2)) bad.push(o.outerHTML.slice(0, 99)) }
-        for (const o of ['left', 'right', 'top', 'bottom']) if (!near(a[o], b[o])) bad.push('layer '+o)
-        return bad.concat(seen.some(o => o.length < 2) ? ['too few'] : []) }"""
+        for (const o of ['left', 'right', 'top', 'bottom']) if (Math.abs(a[o]-b[o]) > 1.5) bad.push('layer '+o)
+        return bad }"""
     for log in ('False', 'True'):
         nb.add_and_run(f'c.log.value = {log}')
         for width in (620, 900, 1000, 1200, 1800):
