@@ -199,11 +199,11 @@ def test_a_curve_that_goes_takes_its_widgets_along():
 def test_with_no_value_there_is_a_sentence_and_with_one_a_dot():
     run = run_of()
     chart = Chart(run)
-    assert 'No numbers yet' in chart.note.value and chart.figure.layout.visibility == 'hidden'
+    assert 'No numbers yet' in chart.note.value and 'ir-chart-none' in chart.figure._dom_classes
     run.message_hub.update_scalar('train/loss', 1.)
     chart.refresh()
     line = chart.curves['train/loss'].mean
-    assert chart.note.value == '' and chart.figure.layout.visibility is None and (line.x, line.y, line.marker) == ([1], [1], 'circle')
+    assert chart.note.value == '' and 'ir-chart-none' not in chart.figure._dom_classes and (line.x, line.y, line.marker) == ([1], [1], 'circle')
     chart.drop('train/loss')
     assert 'No metric is chosen' in chart.note.value
     run.message_hub.update_scalar('train/bad', math.nan)
@@ -246,7 +246,7 @@ def test_on_a_logarithmic_axis_what_is_not_positive_is_a_gap():
 @pytest.mark.parametrize('lo, hi', [(1e-9, 1e9), (.02, 1.), (.31, .35), (2., 2.), (.999, 1.001), (1e-300, 1e300)])
 def test_the_marks_of_a_logarithmic_axis_are_few_and_on_it(lo, hi):
     ticks = log_ticks(lo, hi)
-    assert 1 <= len(ticks) <= 21 and ticks == sorted(ticks) and lo*.999 <= ticks[0] and ticks[-1] <= hi*1.001
+    assert 1 <= len(ticks) <= 10 and all(b/a > (hi/lo)**.1 for a,b in zip(ticks, ticks[1:])) and lo*.999 <= ticks[0] and ticks[-1] <= hi*1.001
 
 def test_the_values_can_be_left_out():
     chart = Chart(run_of(100, train__loss=np.ones(100)))
