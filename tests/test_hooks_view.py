@@ -69,13 +69,15 @@ def test_an_arrow_pressed_again_moves_the_same_hook_and_builds_no_row_anew(run, 
         assert order(hooks) == places == sorted(places, key=lambda nm: line(hooks, nm)) and hooks.box.children == boxes
     assert len(run.player.acks) == 2 and 'ir-end' in up._dom_classes and not up.disabled
 
-@pytest.mark.parametrize('text, n, shown', [('90', 90, '90 VERY_LOW'), (' low ', 70, '70 LOW'), ('100 LOWEST', 100, '100 LOWEST'), ('Very_Low', 90, '90 VERY_LOW'), ('77', 77, '77')])
+@pytest.mark.parametrize('text, n, shown', [
+    ('90', 90, '90 VERY_LOW'), (' low ', 70, '70 LOW'), ('100 LOWEST', 100, '100 LOWEST'), ('Very_Low', 90, '90 VERY_LOW'), ('77', 77, '77')])
 def test_a_priority_by_name_or_number_moves_a_hook(run, hooks, text, n, shown):
     hooks.rows['Log'].priority.value = text
     assert order(hooks) == list(hooks.rows) == ['Timer', 'Clip', 'Log'] and run.player.hooks['Log'].priority == n
     assert hooks.rows['Log'].priority.placeholder == shown and hooks.rows['Log'].priority.value == '' and len(run.player.acks) == 1
 
-@pytest.mark.parametrize('text, error', [('lwo', "Did you mean 'LOW'?"), ('101', 'between 0 (first) and 100'), ('-1', 'between 0'), ('1.5', 'unknown priority')])
+@pytest.mark.parametrize('text, error', [
+    ('lwo', "Did you mean 'LOW'?"), ('101', 'between 0 (first) and 100'), ('-1', 'between 0'), ('1.5', 'unknown priority')])
 def test_a_priority_that_cannot_be_changes_nothing_and_is_said(run, hooks, text, error):
     hooks.rows['Log'].priority.value = text
     assert error in str(run.player.acks[-1].error) and run.player.hooks['Log'].priority == 50
