@@ -2,6 +2,7 @@
 import re, time
 
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from interactive_runner.hook import FunctionHook, HookTable, parameters
 from interactive_runner.hooks.logger import LoggerHook
@@ -93,11 +94,24 @@ def test_rows_are_used_again_and_those_that_are_gone_are_closed(run, hooks):
     assert [line(hooks, nm) for nm in hooks.rows] == [2, 3, 4] and hooks.box.children[-1] is hooks.rows['new'].widget
     assert all(o.comm is None for o in (before['Log'].widget, *before['Log'].parts)) and hooks.detail.widget.comm is not None
 
-def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run, hooks):
-    row = hooks.rows['Log']
+def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run):
+    hooks = Hooks(run) # no panel draws it meanwhile
+    hooks.rows['Clip'].more.click()
+    row,field = hooks.rows['Clip'],hooks.detail.fields['every']
+    run.player.hooks.remove('Clip')
+    for press in (lambda: setattr(row.switch, 'value', False), row.up.click, lambda: setattr(row.priority, 'value', '7'), lambda: setattr(field, 'value', '7')): press()
+    assert len(run.player.acks) == 4 and all('no hook is called' in str(o.error) for o in run.player.acks)
+
+@pytest.mark.parametrize('is_open', [True, False])
+def test_a_closed_view_leaves_no_widget_behind(run, is_open):
+    before = set(_instances)
+    panel = Panel(run)
+    panel.hooks.rows['Clip'].more.click()
+    if not is_open: panel.hooks.rows['Clip'].more.click()
     run.player.hooks.remove('Log')
-    row.switch.value = False
-    assert 'no hook is called' in str(run.player.acks[-1].error)
+    panel.refresh()
+    panel.close()
+    assert not set(_instances)-before
 
 def test_a_stage_shows_its_hooks_with_what_they_cost_there(run, hooks):
     run.player.step('iter', 2)
