@@ -2,6 +2,7 @@
 import re, time
 
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from interactive_runner.hook import FunctionHook, HookTable, parameters
 from interactive_runner.hooks.logger import LoggerHook
@@ -69,13 +70,15 @@ def test_an_arrow_pressed_again_moves_the_same_hook_and_builds_no_row_anew(run, 
         assert order(hooks) == places == sorted(places, key=lambda nm: line(hooks, nm)) and hooks.box.children == boxes
     assert len(run.player.acks) == 2 and 'ir-end' in up._dom_classes and not up.disabled
 
-@pytest.mark.parametrize('text, n, shown', [('90', 90, '90 VERY_LOW'), (' low ', 70, '70 LOW'), ('100 LOWEST', 100, '100 LOWEST'), ('Very_Low', 90, '90 VERY_LOW'), ('77', 77, '77')])
+@pytest.mark.parametrize('text, n, shown', [
+    ('90', 90, '90 VERY_LOW'), (' low ', 70, '70 LOW'), ('100 LOWEST', 100, '100 LOWEST'), ('Very_Low', 90, '90 VERY_LOW'), ('77', 77, '77')])
 def test_a_priority_by_name_or_number_moves_a_hook(run, hooks, text, n, shown):
     hooks.rows['Log'].priority.value = text
     assert order(hooks) == list(hooks.rows) == ['Timer', 'Clip', 'Log'] and run.player.hooks['Log'].priority == n
     assert hooks.rows['Log'].priority.placeholder == shown and hooks.rows['Log'].priority.value == '' and len(run.player.acks) == 1
 
-@pytest.mark.parametrize('text, error', [('lwo', "Did you mean 'LOW'?"), ('101', 'between 0 (first) and 100'), ('-1', 'between 0'), ('1.5', 'unknown priority')])
+@pytest.mark.parametrize('text, error', [
+    ('lwo', "Did you mean 'LOW'?"), ('101', 'between 0 (first) and 100'), ('-1', 'between 0'), ('1.5', 'unknown priority')])
 def test_a_priority_that_cannot_be_changes_nothing_and_is_said(run, hooks, text, error):
     hooks.rows['Log'].priority.value = text
     assert error in str(run.player.acks[-1].error) and run.player.hooks['Log'].priority == 50
@@ -91,11 +94,24 @@ def test_rows_are_used_again_and_those_that_are_gone_are_closed(run, hooks):
     assert [line(hooks, nm) for nm in hooks.rows] == [2, 3, 4] and hooks.box.children[-1] is hooks.rows['new'].widget
     assert all(o.comm is None for o in (before['Log'].widget, *before['Log'].parts)) and hooks.detail.widget.comm is not None
 
-def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run, hooks):
-    row = hooks.rows['Log']
+def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run):
+    hooks = Hooks(run) # no panel draws it meanwhile
+    hooks.rows['Clip'].more.click()
+    row,field = hooks.rows['Clip'],hooks.detail.fields['every']
+    run.player.hooks.remove('Clip')
+    for press in (lambda: setattr(row.switch, 'value', False), row.up.click, lambda: setattr(row.priority, 'value', '7'), lambda: setattr(field, 'value', '7')): press()
+    assert len(run.player.acks) == 4 and all('no hook is called' in str(o.error) for o in run.player.acks)
+
+@pytest.mark.parametrize('is_open', [True, False])
+def test_a_closed_view_leaves_no_widget_behind(run, is_open):
+    before = set(_instances)
+    panel = Panel(run)
+    panel.hooks.rows['Clip'].more.click()
+    if not is_open: panel.hooks.rows['Clip'].more.click()
     run.player.hooks.remove('Log')
-    row.switch.value = False
-    assert 'no hook is called' in str(run.player.acks[-1].error)
+    panel.refresh()
+    panel.close()
+    assert not set(_instances)-before
 
 def test_a_stage_shows_its_hooks_with_what_they_cost_there(run, hooks):
     run.player.step('iter', 2)
