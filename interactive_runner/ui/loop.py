@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'PATIENCE', 'source', 'docstring', 'colored', 'prepared', 'chunks', 'call', 'calls', 'line_html', 'Part',
-           'gutter', 'LoopView']
+           'shared_looks', 'gutter', 'LoopView']
 
 # %% ../../nbs/85_ui.loop.ipynb #c49f761e
 import ast
@@ -102,9 +102,9 @@ def line_html(
 # %% ../../nbs/85_ui.loop.ipynb #9d732a9b
 class Part:
     "A generator: its chunks, each with a button if it is a line that hands something over"
-    def __init__(self, code, press):
+    def __init__(self, code, press, looks):
         self.code,self.pieces,self.keys,cells = code,[],{},[]
-        layout,look,face = Layout(),HTMLStyle(),ButtonStyle()
+        layout,look,face = looks
         for lines in chunks(code):
             n,html = lines[0][0],HTML(layout=layout, style=look)
             if lines[0][2]: cells.append(gutter(lines[0], lambda n=n: press(code, n), layout=layout, style=face))
@@ -135,6 +135,10 @@ class Part:
         state = (*player.cursor.ran, getattr(player.next_hook, 'name', None), player.hooks.failed) if here and inner else None
         return here, inner and here, id(player.hooks), player.hooks.version, done, state
 
+def shared_looks() -> tuple:
+    "Layout and styles for all lines of a view"
+    return Layout(),HTMLStyle(),ButtonStyle()
+
 def gutter(line, press, **looks) -> Button:
     "The number of a line as a button"
     n,_,what = line
@@ -150,7 +154,7 @@ class LoopView(View):
     title = 'Loop'
     def __init__(self, runner):
         super().__init__(runner)
-        self.parts,self._of,self._since = {},None,None
+        self.parts,self._of,self._since,self._looks = {},None,None,shared_looks()
         self.chosen = {} # by a person: standing or playing -> whether to be open
         self.widget = VBox().add_class('ir-loop')
         self.refresh()
@@ -170,7 +174,7 @@ class LoopView(View):
         "Have a part for each generator"
         if self._of == id(loop) and at.keys() <= self.parts.keys(): return
         self._of,codes = id(loop),dict.fromkeys([*generators(loop, 'program' if hasattr(loop, 'program') else 'run'), *at])
-        self.parts = {c: self.parts.get(c) or Part(c, self._run_to) for c in codes}
+        self.parts = {c: self.parts.get(c) or Part(c, self._run_to, self._looks) for c in codes}
         put(self.widget, children=tuple(o.widget for o in self.parts.values()))
 
     def _run_to(self, code, number):

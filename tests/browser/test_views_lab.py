@@ -105,11 +105,12 @@ def test_the_lines_of_a_playing_run_are_in_the_panel_and_not_below_it(open_nb):
 def test_keys_pressed_in_a_list_of_choices_choose_and_are_no_commands_of_the_notebook(open_nb):
     nb = open_nb('runner')
     cells = nb.page.locator('.jp-Notebook .jp-Cell').count()
-    nb.cell(1).locator('.ir-row', has_text='Talk').locator('select').focus()
+    stage = nb.cell(1).locator('.ir-stagechoice select')
+    stage.focus()
     nb.page.keyboard.press('ArrowDown')
-    nb.wait_output(1, 'priority 60 for Talk')
+    assert stage.input_value() == 'before_run'
     nb.page.keyboard.press('a')
-    assert nb.page.locator('.jp-Notebook .jp-Cell').count() == cells
+    assert stage.input_value().startswith('a') and nb.page.locator('.jp-Notebook .jp-Cell').count() == cells
     button(nb, 'Hook').focus()
     nb.page.keyboard.press('a')
     assert nb.page.locator('.jp-Notebook .jp-Cell').count() == cells+1, 'elsewhere the keys are those of JupyterLab'
