@@ -265,12 +265,12 @@ def grow(chart, run, n):
 def test_the_end_is_followed_and_what_a_person_has_moved_stays():
     run = run_of(1000, train__loss=np.ones(1000))
     chart = Chart(run)
-    assert (chart.xs.min, chart.xs.max) == (None, None) and chart.reset.disabled
+    assert (chart.xs.min, chart.xs.max) == (None, None) and 'ir-chart-off' in chart.reset._dom_classes
     chart.part.value = 'last tenth'
     grow(chart, run, 1000)
     assert chart.xs.max > 1990 and chart.xs.max-chart.xs.min == pytest.approx(chart.xs.max*.1, rel=.01)
     chart.xs.set_state(dict(min=100., max=200.)) # as the browser does
-    assert chart.part.value == 'fixed part' and not chart.reset.disabled
+    assert chart.part.value == 'fixed part' and 'ir-chart-off' not in chart.reset._dom_classes
     grow(chart, run, 1000)
     line = chart.curves['train/loss'].mean
     assert (chart.xs.min, chart.xs.max) == (100, 200) and line.x[0] <= 100 and line.x[-1] >= 200 and len(line.x) < 110
