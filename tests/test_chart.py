@@ -332,7 +332,7 @@ def test_a_metric_without_a_point_in_a_column_says_where_its_nearest_is():
     run.message_hub.update_scalar('val/loss', .125)
     assert '0.1250 at iteration 100' in Chart(run).spots.value
 
-def test_while_it_runs_the_layer_is_sent_once_a_second_and_at_once_when_it_stands(monkeypatch):
+def test_while_it_runs_the_layer_is_sent_every_two_seconds_and_at_once_when_it_stands(monkeypatch):
     now = [100.]
     monkeypatch.setattr(charts, 'perf_counter', lambda: now[0])
     run = run_of(100, train__loss=np.ones(100))
@@ -340,7 +340,7 @@ def test_while_it_runs_the_layer_is_sent_once_a_second_and_at_once_when_it_stand
     chart.spots.observe(written.append, 'value')
     run.player.status = 'running'
     for i in range(30):
-        now[0] += .125
+        now[0] += .25
         run.message_hub.update_scalar('train/loss', float(i))
         chart.refresh()
     assert len(written) == 3

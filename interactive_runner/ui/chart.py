@@ -451,7 +451,7 @@ def _say(self:Chart, runner):
     for o in (self.spots, self.flags): mark(o, ir_folded=bool(note) or self.zoom.value)
 
 # %% ../../nbs/83_ui.chart.ipynb #d3ceba7e
-MOST,PAUSE = 100,1. # columns; seconds between two layers while the run plays
+MOST,PAUSE = 80,2. # columns; seconds between two layers while the run plays
 
 def columns(
     curves, # with their points
