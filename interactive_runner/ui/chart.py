@@ -225,7 +225,7 @@ class Chart(View):
         self.log = tool('log', 'Logarithmic axis; what is not positive is a gap')
         self.values = tool('values', 'Show the values as well, pale, from the least to the largest', True)
         self.add = Combobox(placeholder='add a metric', tooltip='Add a metric: type a piece of its name', continuous_update=False).add_class('ir-chart-add')
-        self.tools = self.by,self.part,self.zoom,self.reset,self.log,self.values
+        self.tools = self.by,self.part,self.zoom,self.log,self.values,self.reset
         for o in (self.by, self.part, self.zoom, self.log, self.values): o.observe(self._pressed, 'value')
         self.add.observe(self._added, 'value')
 
@@ -337,7 +337,7 @@ def _frame(self:Chart, place):
     if part == 'fixed part': self.range = lo if self.range[0] is None else self.range[0],hi if self.range[1] is None else self.range[1]
     else: self.range = (None, None) if part == 'whole run' else (hi-SHARES[part]*(hi-lo), hi)
     with self.xs.hold_sync(), self.xs.hold_trait_notifications(): put(self.xs, min=self.range[0], max=self.range[1])
-    put(self.reset, disabled=part == 'whole run')
+    mark(self.reset, ir_chart_off=part == 'whole run')
     return None if part == 'whole run' else self.range
 
 def since(
@@ -451,7 +451,7 @@ def _say(self:Chart, runner):
     for o in (self.spots, self.flags): mark(o, ir_folded=bool(note) or self.zoom.value)
 
 # %% ../../nbs/83_ui.chart.ipynb #d3ceba7e
-MOST,PAUSE = 100,1. # columns; seconds between two layers while the run plays
+MOST,PAUSE = 80,2. # columns; seconds between two layers while the run plays
 
 def columns(
     curves, # with their points
@@ -478,7 +478,7 @@ def reading(
     def said(y, at, number, low, high):
         if not number: return f'{num(y)} at {text.format(at)}'
         if not values or low == high == y: return num(y)
-        return f'{num(y)}, values {num(low)} to {num(high)}' if high > low else f'{num(y)}, value {num(low)}'
+        return f'mean {num(y)}, values {num(low)} to {num(high)}' if high > low else f'mean {num(y)}, value {num(low)}'
     return [said(*o) for o in zip(curve.y[near], curve.x[near], number, low, high)]
 
 def swatch(curve) -> Html: return tag('span', tag('i', cls=f'ir-hue{curve.hue} ir-{curve.mean.line_style}'), curve.key, cls='ir-readout-name')
@@ -543,7 +543,9 @@ def _show_bad(self:Chart):
 
 # %% ../../nbs/83_ui.chart.ipynb #f9060b1c
 Chart.css = '''
-.ir-panel .ir-head .ir-chart-by, .ir-panel .ir-head .ir-chart-part { width: 98px; }
+.ir-panel .ir-head .ir-chart-by { width: 104px; }
+.ir-panel .ir-head .ir-chart-part { width: 92px; }
+.ir-panel .ir-head .ir-chart-off { display: none; }
 .ir-panel .ir-head .ir-chart-tool { width: auto; height: 24px; margin: 0; min-width: 0; }
 .ir-panel .ir-chart-tool .widget-label-basic { display: flex; align-items: center; gap: 4px; width: auto; font-size: 12px; color: var(--ir-soft); }
 .ir-panel .ir-chart-tool input { margin: 0; accent-color: var(--ir-accent); }
@@ -571,7 +573,8 @@ Chart.css = '''
 .ir-panel .ir-spot { position: absolute; top: 0; bottom: 0; pointer-events: auto; }
 .ir-panel .ir-spot:hover::before { content: ''; position: absolute; top: 0; bottom: 0; left: var(--at); border-left: 1px solid var(--ir-soft); }
 .ir-panel .ir-readout { display: none; position: absolute; z-index: 9; top: 4px; left: calc(var(--at, 0%) + 10px);
-  width: max-content; max-width: max(190px, 44cqw); padding: 4px 8px; pointer-events: none; grid-template-columns: auto auto; gap: 1px 10px; align-items: center; font-size: 12px;
+  width: max-content; max-width: max(190px, 44cqw); padding: 4px 8px; pointer-events: none;
+  grid-template-columns: auto auto; gap: 1px 10px; align-items: center; font-size: 12px;
   font-variant-numeric: tabular-nums;
   color: var(--ir-text); background: var(--ir-back); border: 1px solid var(--ir-line); border-radius: 4px; box-shadow: 0 2px 8px rgba(0, 0, 0, .2); }
 .ir-panel .ir-far .ir-readout { left: auto; right: calc(100% - var(--at, 0%) + 10px); }
