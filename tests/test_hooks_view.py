@@ -99,7 +99,8 @@ def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run):
     hooks.rows['Clip'].more.click()
     row,field = hooks.rows['Clip'],hooks.detail.fields['every']
     run.player.hooks.remove('Clip')
-    for press in (lambda: setattr(row.switch, 'value', False), row.up.click, lambda: setattr(row.priority, 'value', '7'), lambda: setattr(field, 'value', '7')): press()
+    row.up.click()
+    for widget,value in ((row.switch, False), (row.priority, '7'), (field, '7')): widget.value = value
     assert len(run.player.acks) == 4 and all('no hook is called' in str(o.error) for o in run.player.acks)
 
 @pytest.mark.parametrize('is_open', [True, False])

@@ -353,7 +353,8 @@ Hooks.css = '''
 .ir-panel .ir-hooks .ir-cells.ir-next .ir-waiting { color: var(--ir-accent); }
 .ir-panel .ir-hooks .ir-cells.ir-failed { border-left-color: var(--ir-bad); background: color-mix(in srgb, var(--ir-bad) 9%, transparent); }
 .ir-panel .ir-hooks .ir-cells.ir-failed .ir-waiting { color: var(--ir-bad); }
-.ir-panel .ir-hooks .ir-cells.ir-off > *, .ir-panel .ir-hooks .ir-off > .ir-priority, .ir-panel .ir-hooks .ir-off > .ir-switch .widget-label-basic span { opacity: .5; }
+.ir-panel .ir-hooks .ir-cells.ir-off > *, .ir-panel .ir-hooks .ir-off > .ir-priority,
+.ir-panel .ir-hooks .ir-off > .ir-switch .widget-label-basic span { opacity: .5; }
 .ir-panel .ir-hooks .ir-switch { width: auto; height: 26px; margin: 0; overflow: hidden; }
 .ir-panel .ir-hooks .ir-switch .widget-label-basic { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-size: 13px;
   color: inherit; display: flex; align-items: center; line-height: 26px; }
@@ -376,16 +377,16 @@ Hooks.css = '''
 .ir-panel .ir-hooks .ir-params .ir-switch span { font-family: var(--ir-mono); font-size: 12px; color: var(--ir-soft); }
 .ir-panel .ir-hooks .ir-detail table { border-collapse: collapse; border: none; margin: 4px 0 0; font-size: 12px; }
 .ir-panel .ir-hooks .ir-detail tr, .ir-panel .ir-hooks .ir-detail tbody tr:nth-child(odd), .ir-panel .ir-hooks .ir-detail tbody tr:hover { background: none; }
-.ir-panel .ir-hooks .ir-detail th, .ir-panel .ir-hooks .ir-detail td { border: none; padding: 1px 24px 1px 0; text-align: right; font-weight: 400; color: inherit; }
+.ir-panel .ir-hooks .ir-detail th, .ir-panel .ir-hooks .ir-detail td { border: none; padding: 1px 24px 1px 0;
+  text-align: right; font-weight: 400; color: inherit; }
 .ir-panel .ir-hooks .ir-detail thead th { color: var(--ir-soft); }
 .ir-panel .ir-hooks .ir-detail th:first-child { text-align: left; }
 @container (max-width: 820px) {
   .ir-panel .ir-hooks .ir-table { grid-template-columns: [no] 20px [name] minmax(110px, 1fr) [priority] 136px [up] 22px [down] 22px [more] 26px
     [stages calls] 58px [ms] 60px [share] 52px [end]; }
   .ir-panel .ir-hooks .ir-cells > .ir-stages, .ir-panel .ir-hooks .ir-bar { display: none; }
-  .ir-panel .ir-hooks .ir-waits > .ir-stages, .ir-panel .ir-hooks .ir-cells.ir-failed > .ir-stages { display: block; grid-column: calls / end; text-align: right; }
-  .ir-panel .ir-hooks .ir-waits code, .ir-panel .ir-hooks .ir-cells.ir-failed code { display: none; }
-  .ir-panel .ir-hooks .ir-waits > .ir-stages ~ .ir-num, .ir-panel .ir-hooks .ir-cells.ir-failed > .ir-stages ~ .ir-num { display: none; } }
+  .ir-panel .ir-hooks :is(.ir-waits, .ir-failed) > .ir-stages { display: block; grid-column: calls / end; text-align: right; }
+  .ir-panel .ir-hooks :is(.ir-waits, .ir-failed) :is(.ir-stages code, .ir-stages ~ .ir-num) { display: none; } }
 @container (max-width: 560px) {
   .ir-panel .ir-hooks .ir-table { grid-template-columns: [no name] minmax(100px, 1fr) [priority] 96px [up] 20px [down] 20px [more] 24px
     [stages calls ms] 58px [share] 48px [end]; }
