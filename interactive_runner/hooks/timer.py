@@ -14,21 +14,21 @@ class IterTimerHook(Hook):
     "Log `time` and `data_time` of iterations and estimate the time left"
     priority = 'NORMAL'
     keys = {m: (f'{m}/data_time', f'{m}/time') for m in MODES}
-    def __init__(self): self.last,self.spent,self.counted = {},0.,0
-    def on_enable(self, runner): self.last = {}
-    def before_train(self, runner): self.last,self.spent,self.counted = {},0.,0
-    def _before_epoch(self, runner, mode): self.last[mode] = runner.clock()
-    def after_val(self, runner): self.last['train'] = runner.clock()
+    def __init__(self): self._last,self._spent,self._counted = {},0.,0
+    def on_enable(self, runner): self._last = {}
+    def before_train(self, runner): self._last,self._spent,self._counted = {},0.,0
+    def _before_epoch(self, runner, mode): self._last[mode] = runner.clock()
+    def after_val(self, runner): self._last['train'] = runner.clock()
 
     def _before_iter(self, runner, mode):
         now = runner.clock()
-        runner.message_hub.update_scalar(self.keys[mode][0], now-self.last.setdefault(mode, now))
+        runner.message_hub.update_scalar(self.keys[mode][0], now-self._last.setdefault(mode, now))
 
     def _after_iter(self, runner, mode):
         now = runner.clock()
-        took,self.last[mode] = now-self.last.get(mode, now),now
+        took,self._last[mode] = now-self._last.get(mode, now),now
         runner.message_hub.update_scalar(self.keys[mode][1], took)
         if mode != 'train': return
-        self.spent += took
-        self.counted += 1
-        if n := runner.max_iters: runner.message_hub.runtime_info['eta'] = self.spent/self.counted*(n-runner.iter-1)
+        self._spent += took
+        self._counted += 1
+        if n := runner.max_iters: runner.message_hub.runtime_info['eta'] = self._spent/self._counted*(n-runner.iter-1)

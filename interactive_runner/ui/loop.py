@@ -231,8 +231,8 @@ LoopView.css = '''
 .ir-panel .ir-f { color: var(--jp-mirror-editor-def-color, #00f); }
 .ir-panel .ir-p { color: var(--jp-mirror-editor-variable-2-color, #05a); }
 .ir-panel .ir-calls { display: flex; flex-flow: row wrap; gap: 0 4px; font-family: var(--ir-sans); min-width: 0; position: relative; }
-.ir-panel .ir-call { display: inline-flex; gap: 0 4px; font-size: 11px; line-height: 14px; padding: 0 7px 0 2px; margin: 1px 0; border: 1px solid var(--ir-line);
-  border-radius: 8px; background: var(--ir-back); max-width: 220px; white-space: nowrap; }
+.ir-panel .ir-call { display: inline-flex; gap: 0 4px; font-size: 11px; line-height: 14px; padding: 0 7px 0 2px; margin: 1px 0;
+  border: 1px solid var(--ir-line); border-radius: 8px; background: var(--ir-back); max-width: 220px; white-space: nowrap; }
 .ir-panel .ir-call i { width: 10px; text-align: center; font: 9px/14px var(--ir-sans); }
 .ir-panel .ir-call i:empty::before { content: '·'; }
 .ir-panel .ir-who { overflow: hidden; text-overflow: ellipsis; }

@@ -80,7 +80,8 @@ def place_html(player) -> Html:
     pos = player.position
     words = [join([what, ' ', tag('b', num(n))]) for what,n in (('epoch', pos.epoch), ('iteration', pos.iter))]
     if pos.mode != 'train': words.insert(0, dict(val='validation').get(pos.mode, pos.mode))
-    if pos.line != 'None' and player.status != 'running': words.append(join(['next ', tag('code', pos.line), *([', hook ', tag('code', pos.hook)] if pos.hook else [])]))
+    hook = join([', hook ', tag('code', pos.hook)]) if pos.hook else ''
+    if pos.line != 'None' and player.status != 'running': words.append(join(['next ', tag('code', pos.line), hook]))
     return join(words, ' · ')
 
 def state_html(player, status:str) -> Html:
