@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).parents[1]/'browser'))
 from kernel import Kernel
 from lab import Lab, wait_for
 
-IDLE = 10 # seconds after which the server ends a kernel; on a busy machine it may take half of it to start one
+IDLE = 6 # seconds after which the server ends a kernel; it takes less to start one
 SETUP = '''
 import logging, time, torch
 from torch import nn
@@ -39,8 +39,10 @@ class Remote:
         file = next(server.dirs['JUPYTER_RUNTIME_DIR'].glob(f'kernel-{self.id}.json'))
         self.client = BlockingKernelClient()
         self.client.load_connection_info(json.loads(file.read_text()))
-        self.client.start_channels()
+        self.client.start_channels(hb=False) # the heart of a kernel that starts on a busy machine may miss a beat
         self.client.wait_for_ready(timeout=60)
+    def __enter__(self): return self
+    def __exit__(self, *exc): self.client.stop_channels()
     def is_alive(self):
         try: return bool(self.server.api(f'kernels/{self.id}'))
         except HTTPError: return False
@@ -52,18 +54,18 @@ class Remote:
         return ''.join(printed).strip()
 
 def test_a_silent_run_outlives_the_culler_while_it_plays_and_not_when_it_is_paused(server):
-    silent = Remote(server)
-    silent.run(SETUP.format(pulse=.5))
-    before = int(silent.run('print(runner.iter)'))
-    other = Remote(server) # spoken to later, so that it would be ended later
-    other.run(SETUP.format(pulse=10**6))
-    wait_for(lambda: not other.is_alive(), 'end of the kernel that gives no sign of life', 60)
-    assert silent.is_alive()
-    status,n = silent.run('print(runner.status, runner.iter)').split()
-    assert status == 'running' and int(n) > before+20*IDLE
-    silent.run('_ = runner.pause()')
-    assert silent.is_alive()
-    wait_for(lambda: not silent.is_alive(), 'end of the kernel whose run is paused', 60)
+    with Remote(server) as silent:
+        silent.run(SETUP.format(pulse=.5))
+        before = int(silent.run('print(runner.iter)'))
+        with Remote(server) as other: # spoken to later, so that it would be ended later
+            other.run(SETUP.format(pulse=10**6))
+            wait_for(lambda: not other.is_alive(), 'end of the kernel that gives no sign of life', 60)
+        assert silent.is_alive()
+        status,n = silent.run('print(runner.status, runner.iter)').split()
+        assert status == 'running' and int(n) > before+20*IDLE
+        silent.run('_ = runner.pause()')
+        assert silent.is_alive()
+        wait_for(lambda: not silent.is_alive(), 'end of the kernel whose run is paused', 60)
 
 
 @pytest.mark.parametrize('ipykernel', [6, 7])
