@@ -273,7 +273,7 @@ def test_a_view_alone_is_in_step_with_the_panel_and_goes_with_it(run):
     assert alone.comm is None
 
 def test_an_unknown_view_is_an_error_with_the_nearest_name(run):
-    with pytest.raises(AttributeError, match="Did you mean 'hooks'"): getattr(Panel(run), 'hook')
+    with pytest.raises(AttributeError, match="Did you mean 'hooks'"): _ = Panel(run).hook
 
 def test_a_panel_keeps_nothing_alive():
     run = Run()
