@@ -35,7 +35,7 @@ runner.hooks['LoggerHook'].hook.interval = 1000
 class Panel:
     "The panel below a cell, as a person finds it"
     def __init__(self, nb, i):
-        self.nb,self.root = nb,nb.cell(i).locator('.ir-panel').first
+        self.nb,self.root = nb,nb.cell(i).locator('.ir-panel:not(.ir-still)').first
         self.root.wait_for()
     def button(self, name): return self.root.locator('button:visible').filter(has_text=re.compile(rf'^\s*{name}\s*$'))
     def press(self, name): self.button(name).click()
