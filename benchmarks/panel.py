@@ -88,7 +88,7 @@ display(runner)
 took = time.perf_counter()-start
 '''
 CASES = {'a small run': (0, 0), '200 scalars, 60 hooks': (200, 60)} # scalars, hooks
-LIMIT = 3000 # messages in three seconds: what a server lets through with its usual settings
+LIMIT = 3000 # messages, and kilobytes, that a server with its usual settings lets through in three seconds
 
 WATCH = '''() => {
     window.moved = window.began = performance.now()
@@ -150,7 +150,7 @@ def sections(args, lab):
         kernel,still,messages,size = zip(*(bench.appears() for _ in range(shows)))
         yield f'{title}: the panel appears',[
             row('made and sent by the kernel', 's', kernel), row('until nothing moves in the page', 's', still),
-            row('messages', '', messages, LIMIT), row('their size', 'kB', [o/1e3 for o in size])]
+            row('messages', '', messages, LIMIT), row('their size', 'kB', [o/1e3 for o in size], LIMIT)]
         yield f'{title}: the run plays',rows(bench.plays(rounds, seconds))
         if not scalars: yield 'a view that takes 50 ms to draw',rows(bench.plays(max(rounds//2, 2), 2*seconds, 'slow_view(runner.panel)'))
         lab.close_pages()

@@ -63,7 +63,7 @@ def test_twenty_runs_of_the_cell_that_makes_a_runner_leave_no_widget_behind(lab)
         for _ in range(times):
             nb.run(1)
             nb.wait_output(1, 'Step')
-            nb.page.wait_for_timeout(500)
+            nb.page.wait_for_timeout(1000) # a server lets through a thousand messages a second
         nb.run(2)
         return nb.output(2), nb.page.evaluate(COMMS)
     before = remake(2)
