@@ -219,7 +219,7 @@ def test_two_panels_are_drawn_together_within_one_share_of_the_time(run, monkeyp
     for i,p in enumerate(ps): p.logs.refresh = slow(i)
     run.player.status = 'running'
     while now[0] < 20: now[0] += .03; run.player.notify()
-    assert drawn[0] == drawn[1] and .02 < .02*drawn[0]/20 <= .03
+    assert drawn[0] == drawn[1] and .013 < .02*drawn[0]/20 <= panels.SHARE
 
 def test_what_one_panel_changes_the_other_shows(run):
     a,b = Panel(run),Panel(run)
@@ -336,4 +336,4 @@ def test_the_panel_limits_its_own_time(run, monkeypatch):
     p.board.refresh(force=False)
     drawn.clear()
     while now[0] < 20: now[0] += .03; p.board.refresh(force=False)
-    assert .02 < .01*len(drawn)/20 <= .03
+    assert .013 < .01*len(drawn)/20 <= panels.SHARE

@@ -26,7 +26,7 @@ class Sitting:
     "A run in a page, whose panel has its picture taken"
     digits = ('quickstart', 'runner = Runner(', 'class GradNorm')
     def __init__(self, lab, code=digits, width=1200, height=2800, **kwargs):
-        setup = taken(*code) + "\nrunner.logger.setLevel('ERROR')"
+        setup = taken(*code)
         self.nb = lab.open(lab.write_notebook('my_run.ipynb', [setup, 'runner']), width=width, height=height, **kwargs)
         for i in range(2): self.nb.run(i, timeout=120)
 

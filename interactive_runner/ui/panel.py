@@ -20,7 +20,7 @@ from .still import Still, publish
 from .style import View, join, put, sheet, tag
 
 # %% ../../nbs/86_ui.panel.ipynb #1d393240
-EVERY,SHARE = .15,.03 # seconds between drawings while running; the most of the time that drawing may take
+EVERY,SHARE = .15,.02 # seconds between drawings while running; the most of the time that drawing may take
 
 class Rate:
     "Says when to draw next, so that drawing takes no more than its share"
