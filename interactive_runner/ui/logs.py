@@ -440,6 +440,6 @@ Logs.css = '''
 .ir-panel .ir-paper textarea:focus-visible { outline: 2px solid var(--ir-accent); }
 @container (max-width: 600px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.6fr) 64px 178px 64px 0 0 minmax(40px, 1fr); gap: 0 6px; }
   .ir-panel .ir-entry > span:nth-child(4), .ir-panel .ir-entry > span:nth-child(5) { display: none; } }
-@container (max-width: 450px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.4fr) 0 178px 64px 0 0 minmax(40px, 1fr); gap: 0 4px; }
+@container (max-width: 480px) { .ir-panel .ir-numbers { grid-template-columns: minmax(84px, 1.4fr) 0 178px 64px 0 0 minmax(40px, 1fr); gap: 0 4px; }
   .ir-panel .ir-entry > span:nth-child(2) { display: none; } }
 '''
