@@ -153,8 +153,8 @@ def test_a_command_that_raises_is_said_and_recorded_and_the_run_goes_on():
 def test_a_panel_that_raises_wherever_it_can_costs_the_run_nothing(monkeypatch):
     run,drawn = runner(custom_hooks=[Order()]),[]
     def broken(*args): drawn.append(1); raise KeyError('view')
-    for o in vars(run.panel).values():
-        if callable(getattr(o, 'refresh', None)): monkeypatch.setattr(o, 'refresh', broken)
+    for o in run.panel.views.values():
+        monkeypatch.setattr(o, 'refresh', broken)
     run.step('iter')
     asyncio.run(played_to_the_end(run))
     assert run.status == 'done' and drawn

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from interactive_runner import Runner
+from interactive_runner.player import Position
 from test_runner import Order, runner, same, straight
 
 
@@ -371,7 +372,7 @@ def test_whoever_takes_over_a_playing_run_is_its_one_driver_and_nothing_is_done_
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(playing()) == (1 if how.startswith('play') else 0)
-        assert await first is run, 'whoever waits for the first player is not left waiting'
+        assert isinstance(await first, Position), 'whoever waits for the first player is not left waiting'
         assert run.status in ('running', 'paused', 'done') and run.iter >= n
         await run.play()
         return run

@@ -248,7 +248,7 @@ CSS = '''
 .ir-panel .ir-rowhead { color: var(--ir-soft); }
 '''
 
-HUSH = "this.closest('.ir-panel')?.addEventListener('focusin', e => e.target.toggleAttribute('data-lm-suppress-shortcuts', e.target.tagName === 'SELECT'))"
+HUSH = "this.closest('.ir-panel')?.addEventListener('focusin', e => e.target.matches('select') && e.target.setAttribute('data-lm-suppress-shortcuts', ''))"
 
 def sheet(css:str=CSS) -> HTML:
     "A style sheet as a widget that takes no room"

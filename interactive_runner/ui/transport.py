@@ -182,10 +182,10 @@ class Banner(View):
         "Draw the error that the player keeps, or hide"
         player = self.player
         e = getattr(player, 'error', None)
-        put(self.widget.layout, display='none' if e is None else None)
         if e is None: self.shown = None
         elif self.shown is None or self.shown[0] != id(e): self.shown = id(e),getattr(player.failed, 'hook', None); self._draw(player, e)
         elif self.shown[1] is not getattr(player.failed, 'hook', None): self._draw(player, e, mended=True)
+        put(self.widget.layout, display='none' if e is None else None)
 
     def _draw(self, player, e, mended=False):
         hook = getattr(player.failed, 'name', None)

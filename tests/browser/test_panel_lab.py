@@ -36,12 +36,15 @@ def nb(lab, request):
 
 def press(nb, name): nb.cell(1).get_by_role('button', name=name).first.click()
 def ask(nb, code): return nb.output(nb.add_and_run(f'print({code})'))
+def wait_epoch(nb, n):
+    "Wait until the panel has drawn the n-th epoch, or one after it"
+    wait_for(lambda: (m := re.search(r'(\d+) / 300', nb.output(1))) and int(m[1]) >= n, f'epoch {n}')
 
 @pytest.mark.parametrize('nb', ['light', 'dark'], indirect=True)
 def test_play_pause_and_steps_by_mouse(nb, request):
     press(nb, 'Play')
     nb.wait_output(1, 'running')
-    nb.wait_output(1, '2 / 300')
+    wait_epoch(nb, 2)
     assert ask(nb, 'runner.status') == 'running'
     theme = request.node.callspec.params['nb']
     nb.cell(1).scroll_into_view_if_needed()
@@ -51,7 +54,7 @@ def test_play_pause_and_steps_by_mouse(nb, request):
     nb.add_and_run("_ = runner.run_until(stage='before_train_iter')")
     n = int(ask(nb, 'runner.iter'))
     press(nb, 'Iteration')
-    nb.wait_output(1, f'iteration {n+1}')
+    nb.wait_output(1, f'iteration {n+1:,}')
     assert ask(nb, 'runner.iter') == str(n+1)
     nb.add_and_run("_ = runner.run_until(stage='after_train_iter')")
     nb.wait_output(1, 'next after_train_iter')
@@ -122,7 +125,7 @@ def test_a_reload_shows_the_live_panel(nb):
 def test_nothing_sticks_out(nb, width):
     nb.page.set_viewport_size(dict(width=width, height=1000))
     press(nb, 'Play')
-    nb.wait_output(1, '1 / 300')
+    wait_epoch(nb, 1)
     press(nb, 'Pause')
     nb.wait_output(1, 'paused')
     js = """() => { const p = document.querySelector('.ir-panel:not(.ir-still)'), r = p.getBoundingClientRect();

@@ -132,6 +132,7 @@ def bad(runner):
     panel.press('Play')
     panel.wait_status('error')
     banner = panel.root.locator('.ir-banner')
+    banner.locator('.ir-what').wait_for()
     assert 'ValueError' in banner.inner_text() and '<b>not today</b>' in banner.inner_text()
     assert 'after_train_iter, epoch 0, iter 40' in banner.inner_text()
     banner.locator('summary').click()

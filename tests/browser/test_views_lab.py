@@ -3,6 +3,7 @@ import re, subprocess, sys
 
 import pytest
 
+from lab import wait_for
 from test_panel_lab import ask, press, setup
 
 @pytest.fixture
@@ -114,3 +115,33 @@ def test_keys_pressed_in_a_list_of_choices_choose_and_are_no_commands_of_the_not
     button(nb, 'Hook').focus()
     nb.page.keyboard.press('a')
     assert nb.page.locator('.jp-Notebook .jp-Cell').count() == cells+1, 'elsewhere the keys are those of JupyterLab'
+
+def test_the_answers_to_an_error_by_mouse_and_by_keyboard(open_nb):
+    nb = open_nb('''
+@runner.on('after_backward')
+def fails(runner):
+    if runner.iter >= 3: raise ValueError(f'told {runner.iter}')
+runner''')
+    def answer(name, key=None):
+        if key is None: return button(nb, name).click()
+        button(nb, name).focus()
+        nb.page.keyboard.press(key)
+    def told(n, times): # the n-th iteration, the hook having been called so often
+        nb.wait_output(1, f'ValueError: told {n}')
+        wait_for(lambda: ask(nb, "runner.status, runner.hooks['fails'].calls, len(runner.player.acks)") == f'error 3 {times}', 'the answer')
+    press(nb, 'Play')
+    told(3, 1)
+    assert button(nb, 'Retry').evaluate("o => o.classList.contains('ir-main')") and not button(nb, 'Play').evaluate("o => o.classList.contains('ir-main')")
+    for times,(name,key,n) in enumerate((('Retry', None, 3), ('Retry', 'Enter', 3), ('Skip', None, 4), ('Skip', 'Enter', 5)), 2):
+        answer(name, key)
+        told(n, times)
+    answer('Stop')
+    nb.wait_output(1, 'stopped')
+    press(nb, 'Play')
+    nb.wait_output(1, 'ValueError: told 5')
+    nb.add_and_run("_ = runner.register_hook(type('Fine', (), dict(after_backward=lambda self, runner: None))(), name='fails')")
+    nb.wait_output(1, 'fails has been replaced since: Retry runs the new one')
+    nb.screenshot('banner_replaced', 1)
+    answer('Disable fails', 'Enter')
+    nb.wait_output(1, 'running')
+    assert ask(nb, "runner.hooks['fails'].enabled") == 'False'
