@@ -9,13 +9,12 @@ __all__ = ['in_terminal', 'ProgressHook']
 import sys
 
 from ..hook import Hook
+from ..live import get_shell
 
 # %% ../../nbs/63_hooks.progress.ipynb #f8a36130
 def in_terminal() -> bool:
     "Whether prints go to a terminal, and not to a notebook, a file or a pipe"
-    ip = sys.modules.get('IPython')
-    shell = ip and ip.get_ipython()
-    return hasattr(sys.stdout, 'isatty') and sys.stdout.isatty() and not hasattr(shell, 'kernel')
+    return hasattr(sys.stdout, 'isatty') and sys.stdout.isatty() and not hasattr(get_shell(), 'kernel')
 
 class ProgressHook(Hook):
     "A fastprogress bar for each epoch, in terminals"

@@ -80,7 +80,7 @@ def calls(player, stage:str, here:bool=False) -> Html:
     res = []
     for r in player.hooks.rows:
         if stage not in r._calls: continue
-        n,seconds = r.stats.get(stage, (0, 0.))
+        n,seconds = r.spent(stage)
         time = seconds/n if n else None
         if r is following: res.append(call(r.name, 'ir-broken' if r.name == failed else 'ir-now', '▶', time))
         elif r.name in ran: res.append(call(r.name, 'ir-ran', '✓', time))

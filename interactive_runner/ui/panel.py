@@ -7,7 +7,6 @@ __all__ = ['EVERY', 'SHARE', 'SHORT', 'boards', 'shown', 'CSS', 'LONG', 'VIEWS',
            'after_cells', 'Echo', 'Panel', 'covered']
 
 # %% ../../nbs/86_ui.panel.ipynb #690b21ab
-import sys
 from time import perf_counter
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
@@ -15,6 +14,7 @@ from fastcore.basics import patch
 from ipywidgets import HTML, HBox, Play, VBox
 
 from ..core import choices, closest, words
+from ..live import get_shell
 from . import chart, hooks, lines, logs, loop, optim, style, transport
 from .still import Still, publish
 from .style import View, join, put, sheet, tag
@@ -78,7 +78,7 @@ def board_of(player) -> Board:
 # %% ../../nbs/86_ui.panel.ipynb #73a7eaca
 def after_cells(board):
     "Draw `board`, held weakly, after each cell of the notebook, for as long as there is one"
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    shell = get_shell()
     if shell is None: return
     def done(*args):
         if (o := board()) is None: return shell.events.unregister('post_run_cell', done)

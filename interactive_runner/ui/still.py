@@ -6,11 +6,11 @@
 __all__ = ['GREY', 'WORDS', 'picture', 'table', 'numbers', 'hooks', 'Still', 'publish']
 
 # %% ../../nbs/85_ui.still.ipynb #7ef419db
-import sys
 from base64 import b64encode
 from io import BytesIO
 
 from ..hook import priority_name
+from ..live import get_shell
 from .chart import PALETTE
 from .logs import figures, has_ended
 from .style import CSS, Html, View, num, tag
@@ -62,12 +62,14 @@ def numbers(runner) -> Html:
         if now is not None: rows.append((key, now, shown, f"{rule[0]} {rule[1] or ''}", least, greatest))
     return table(('', 'now', 'value', '', 'smallest', 'largest'), rows) if rows else Html('')
 
-def hooks(table_) -> Html:
+def hooks(player) -> Html:
     "Each hook: its priority, its calls"
-    rows = [(r.name, priority_name(r.priority), 'on' if r.enabled else 'off', r.calls) for r in table_.rows]
+    rows = [(r.name, priority_name(r.priority), 'on' if r.enabled else 'off', r.calls) for r in player.hooks.rows]
     return table(('hook', 'priority', '', 'calls'), rows) if rows else Html('')
 
 # %% ../../nbs/85_ui.still.ipynb #64234b22
+WORDS = "A picture of the run as it stood. The panel itself is live only while the kernel of the notebook runs; runner.refresh() draws this anew."
+
 class Still(View):
     "The run as HTML that needs no kernel"
     def __init__(self, runner, chart):
@@ -87,7 +89,7 @@ class Still(View):
         png = picture(self.chart)
         img = tag('img', src='data:image/png;base64,'+b64encode(png).decode(), alt='curves of the run') if png else ''
         wrong = error_html(player.error) if player.error is not None else ''
-        tables = tag('div', numbers(runner), hooks(player.hooks), cls='ir-tables')
+        tables = tag('div', numbers(runner), hooks(player), cls='ir-tables')
         parts = state_html(player, status_of(player)),wrong,img,tables,self._lines(),tag('div', WORDS, cls='ir-soft ir-hint')
         return tag('div', tag('style', Html(CSS+Transport.css+self.css)), *parts, cls='ir-panel ir-still')
 
@@ -96,19 +98,16 @@ class Still(View):
         recent = list(getattr(getattr(self.runner, 'logger', None), 'recent', ()))[-20:]
         return tag('details', tag('summary', 'log'), tag('pre', '\n'.join(f'{o.time} {o.text}' for o in recent), cls='ir-code')) if recent else ''
 
-    def bundle(self): return {'text/html': str(self.html()), 'text/plain': repr(self.player.position)}
-    def _repr_mimebundle_(self, **kwargs): return self.bundle()
-
-WORDS = "A picture of the run as it stood. The panel itself is live only while the kernel of the notebook runs; runner.refresh() draws this anew."
+    def _repr_mimebundle_(self, **kwargs): return {'text/html': str(self.html()), 'text/plain': repr(self.player.position)}
 
 # %% ../../nbs/85_ui.still.ipynb #ba2db42a
 def publish(still, again:bool):
     "Display `still` in this cell; or, `again`, where it was displayed before"
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    shell = get_shell()
     if getattr(shell, 'kernel', None) is None or still.player is None: return
     if again and (still.name is None or still.player.status == 'running' or still.drawn == still.state): return
     still.name,still.drawn = still.name or f'still-{id(still)}',still.state
-    shell.display_pub.publish(still.bundle(), transient=dict(display_id=still.name), update=again)
+    shell.display_pub.publish(still._repr_mimebundle_(), transient=dict(display_id=still.name), update=again)
 
 # %% ../../nbs/85_ui.still.ipynb #30f75b90
 Still.css = '''

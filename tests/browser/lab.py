@@ -32,6 +32,21 @@ def chromium():
         try: yield browser
         finally: browser.close()
 
+task = '''
+import time, torch
+from torch import nn
+from interactive_runner.all import Runner, accuracy
+torch.manual_seed(0)
+X = torch.randn(640, 8)
+data = torch.utils.data.TensorDataset(X, (X[:, 0] > 0).long())
+dl,vl = torch.utils.data.DataLoader(data, batch_size=32), torch.utils.data.DataLoader(data, batch_size=64)
+model = nn.Linear(8, 2)
+sgd,loss = torch.optim.SGD(model.parameters(), .1), nn.CrossEntropyLoss()
+def make(*hooks):
+    return Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy), max_epochs=300,
+                  custom_hooks=hooks, log_level='ERROR')
+''' # for the first cell of a notebook
+
 def free_port():
     "A loopback port that nobody listens on"
     with socket.socket() as s:

@@ -2,23 +2,13 @@
 import re
 
 import pytest
-from lab import wait_for
+from lab import task, wait_for
 
 evil = '<img src=x onerror=window.hacked=1>'
-setup = f'''
-import torch
-from torch import nn
-from interactive_runner.all import Runner, accuracy
-torch.manual_seed(0)
-X = torch.randn(640, 8)
-data = torch.utils.data.TensorDataset(X, (X[:, 0] > 0).long())
-dl,vl = torch.utils.data.DataLoader(data, batch_size=32), torch.utils.data.DataLoader(data, batch_size=64)
-model = nn.Linear(8, 2)
+setup = task + f'''
 class Extra:
     def after_train_iter(self, runner): pass
-sgd,loss = torch.optim.SGD(model.parameters(), .1), nn.CrossEntropyLoss()
-runner = Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy),
-                max_epochs=300, custom_hooks=[Extra()], log_level='ERROR')
+runner = make(Extra())
 runner.hooks.register(Extra(), name='{evil}')
 c = runner.panel.chart'''
 

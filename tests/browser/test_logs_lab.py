@@ -3,22 +3,14 @@ import csv, io, re
 
 import pytest
 
-setup = '''
-import torch
-from torch import nn
-from interactive_runner.all import Runner, accuracy
-torch.manual_seed(0)
-X = torch.randn(640, 8)
-data = torch.utils.data.TensorDataset(X, (X[:, 0] > 0).long())
-dl,vl = torch.utils.data.DataLoader(data, batch_size=32), torch.utils.data.DataLoader(data, batch_size=64)
-model = nn.Linear(8, 2)
-sgd,loss = torch.optim.SGD(model.parameters(), .1), nn.CrossEntropyLoss()
+from lab import task
+
+setup = task + '''
 class Norms:
     n = 0
     def after_train_iter(self, runner):
         for i in range(self.n): runner.message_hub.update_scalar(f'train/norm_{i}', 1.*i)
-runner = Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy),
-                max_epochs=300, custom_hooks=[Norms()], log_level='ERROR')
+runner = make(Norms())
 runner.hooks['LoggerHook'].hook.interval = 1000
 runner.message_hub.update_scalar('train/<img src=x onerror=window.hacked=1>', 1.)
 def rule(key): return runner.log_processor.rule(key)[:2]
