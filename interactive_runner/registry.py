@@ -163,12 +163,12 @@ def build_from_cfg(
 ):
     "Make what `cfg` describes"
     if not isinstance(cfg, Mapping): return cfg
-    args = dict(cfg)
-    if 'type' not in args: raise KeyError(f"a {registry.name} is built from a dict with 'type', got one with {choices(args)}.")
-    kind = args.pop('type')
+    args,given = dict(cfg),{**(default_args or {}), **defaults}
+    kind = args.pop('type', given.pop('type', None))
+    if kind is None: raise KeyError(f"a {registry.name} is built from a dict with 'type', got one with {choices(args)}.")
     with default_scope(args.pop('_scope_', None)):
         what = kind if callable(kind) else registry.get(kind)
-        args = _accepted(what, {**(default_args or {}), **defaults}) | args
+        args = _accepted(what, given) | args
         try: return what(**args)
         except Exception as e:
             e.add_note(f"while building {registry.name} {kind!r} from a dict.{_hint(what, args)}")
@@ -199,7 +199,7 @@ STRATEGIES = Registry('strategy')
 DATASETS = Registry('dataset', elsewhere=['torch.utils.data'])
 DATA_SAMPLERS = Registry('data sampler', elsewhere=['torch.utils.data'])
 TRANSFORMS = Registry('transform')
-MODELS = Registry('model', build_model, elsewhere=['torch.nn'])
+MODELS = Registry('model', build_model, locations=_ours('base_model'), elsewhere=['torch.nn'])
 MODEL_WRAPPERS = Registry('model wrapper', elsewhere=['torch.nn.parallel'])
 WEIGHT_INITIALIZERS = Registry('weight initializer')
 OPTIMIZERS = Registry('optimizer', elsewhere=['torch.optim'])
