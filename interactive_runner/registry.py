@@ -53,9 +53,13 @@ class Registry:
     def __repr__(self): return f"Registry of {self.name}s: {choices(sorted(self.table))}"
 
 # %% ../nbs/01_registry.ipynb #ade25ead
+def _in_cell(o): return getattr(o, '__module__', None) == '__main__'
+
 def _same(a, b):
     "Whether `b` is another version of `a`"
-    return a is b or [getattr(a, o, None) for o in ('__module__', '__qualname__')] == [getattr(b, o, 0) for o in ('__module__', '__qualname__')]
+    if a is b: return True
+    alike = getattr(a, '__qualname__', None) == getattr(b, '__qualname__', 0)
+    return alike and (a.__module__ == b.__module__ or _in_cell(a) or _in_cell(b))
 
 @patch
 def register_module(self:Registry,
@@ -72,7 +76,7 @@ def register_module(self:Registry,
         known = self.table.setdefault(nm, {})
         if not force and not _same(known.get(scope, module), module):
             raise KeyError(f"{self.name} {nm!r} is registered as {_where(known[scope])} already; {_where(module)} needs another name, a scope, or force=True.")
-        known[scope] = module
+        if force or _in_cell(module) or not _in_cell(known.get(scope)): known[scope] = module
     return module
 
 def _where(o): return f"{o.__module__}.{getattr(o, '__qualname__', o)}"
