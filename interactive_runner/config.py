@@ -38,6 +38,12 @@ class ConfigDict(dict):
         self.__getattr__(k) # raises where there is none
         del self[k]
     def __dir__(self): return [*super().__dir__(), *(k for k in self if isinstance(k, str))]
+    def __copy__(self): return self.copy()
+    def __or__(self, other): return ConfigDict(self).__ior__(other)
+    def __ror__(self, other): return ConfigDict(other).__ior__(self)
+    def __ior__(self, other):
+        self.update(other)
+        return self
 
 # %% ../nbs/02_config.ipynb #cd93fd63
 @patch
@@ -53,29 +59,12 @@ def setdefault(self:ConfigDict, k, default=None):
     if k not in self: self[k] = default
     return self[k]
 
-# %% ../nbs/02_config.ipynb #ff33d8fe
 @patch
 def copy(self:ConfigDict):
     "A copy that shares its nested dicts with this one"
     new = type(self)()
     dict.update(new, self)
     return new
-
-ConfigDict.__copy__ = ConfigDict.copy
-
-@patch
-def __or__(self:ConfigDict, other):
-    new = ConfigDict(self)
-    new.update(other)
-    return new
-
-@patch
-def __ror__(self:ConfigDict, other): return ConfigDict(other) | self
-
-@patch
-def __ior__(self:ConfigDict, other):
-    self.update(other)
-    return self
 
 # %% ../nbs/02_config.ipynb #5ff7cfcd
 def _plain(o):
@@ -172,11 +161,15 @@ def mapping(self:_Source, o, at):
     items = [(f'{k}=' if named else f'{_flat(self.node(k, at))}: ', self.node(v, (*at, k))) for k,v in o.items()]
     return ('dict(', items, ')') if named else ('{', items, '}')
 
+def _order(o):
+    "A key to sort the items of a set by, whose own order changes from process to process"
+    src = _Source(strict=False)
+    return _flat(src.node(o)),[*src.imports]
+
 @patch
 def sequence(self:_Source, o, at):
     "The node of a list, tuple or set that is not empty"
-    nodes = [self.node(v, (*at, i)) for i,v in enumerate(o)]
-    if isinstance(o, set): nodes.sort(key=_flat) # the order of a set changes from process to process
+    nodes = [self.node(v, (*at, i)) for i,v in enumerate(sorted(o, key=_order) if isinstance(o, set) else o)]
     op,cl = ('[',']') if isinstance(o, list) else ('{','}') if isinstance(o, set) else ('(',')' if len(o) > 1 else ',)')
     return op,[('', n) for n in nodes],cl
 
@@ -270,7 +263,9 @@ def _to_json(cfg):
 
 def _to_yaml(cfg):
     "The YAML text of a config"
-    return yaml.safe_dump(_check_data(cfg, '.yaml'), sort_keys=False, allow_unicode=True)
+    data = _check_data(cfg, '.yaml')
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(data, sort_keys=False) if re.search('[\x85\u2028\u2029\ufeff]', text) else text # YAML would read these as line breaks, or not at all
 
 # %% ../nbs/02_config.ipynb #d21f4203
 _variable = re.compile(r'\{\{\s*(?:\$\s*(?P<env>\w+)\s*(?P<default>:[^{}\n]*)?|_base_\.(?P<base>\w+(?:\.\w+)*)|(?P<file>file[A-Z]\w*))\s*\}\}')
@@ -340,7 +335,8 @@ def typed(self:_Doc, m):
     v = self.value(m)
     if not m['env']: return v
     try: return self.literal(v)
-    except Exception: raise ValueError(f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
+    except Exception: raise ValueError(
+        f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
 
 # %% ../nbs/02_config.ipynb #decad6ab
 class _Filled(ast.NodeTransformer):
@@ -365,7 +361,8 @@ class _PyDoc(_Doc):
         return []
     def base_names(self, node):
         try: return ast.literal_eval(_Filled(self).visit(node.value))
-        except ValueError as e: raise ValueError(f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from e
+        except ValueError: raise ValueError(
+            f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from None
     def items(self):
         "What the file defines"
         names = {o.id for o in ast.walk(self.tree) if isinstance(o, ast.Name)}
@@ -461,7 +458,7 @@ def inherited(self:_Reader, names, chain):
     for path in (_base_path(o, chain[-1].parent if chain else Path()) for o in names):
         found = self.file(path, chain)
         twice = found.keys() & base.keys()
-        if twice: raise KeyError(f"{choices(sorted(map(str, twice)))} defined in {origin[min(twice, key=str)]} and in {path}: inherit each key from one file only")
+        for k in sorted(twice, key=str): raise KeyError(f"{k!r} is defined in {origin[k]} and in {path}: inherit each key from one file only")
         base.update(found)
         origin.update(dict.fromkeys(found, path))
     return base
@@ -479,11 +476,29 @@ _taken = 'filename', 'text', 'pretty_text', 'env_variables', '_cfg_dict', '_base
 def _checked(keys):
     "`keys`, a dict or a set, if a config may have them"
     bad = [k for k in _taken if k in keys]
-    if bad: raise KeyError(f"{choices(bad)} cannot be a key of a config: _base_ is for files, the other names ({choices(_taken[:-1])}) are attributes of every Config")
+    if bad: raise KeyError(f"{choices(bad)} cannot be a key of a config: _base_ is for files, and {choices(_taken[:-1])} are attributes of every Config")
     return keys
 
 # %% ../nbs/02_config.ipynb #50c5b8bc
-class Config:
+class _Delegating:
+    "An object that acts as the dict in its `_cfg_dict`"
+    def __getitem__(self, k): return self._cfg_dict[k]
+    def __setitem__(self, k, v): self._cfg_dict[_checked({k}) and k] = v
+    def __delitem__(self, k): del self._cfg_dict[k]
+    def __contains__(self, k): return k in self._cfg_dict
+    def __iter__(self): return iter(self._cfg_dict)
+    def __len__(self): return len(self._cfg_dict)
+    def __dir__(self): return [*super().__dir__(), *dir(self._cfg_dict)]
+    def __getattr__(self, k):
+        if k == '_cfg_dict': raise AttributeError(k) # `copy` and `pickle` ask before there is one
+        return getattr(self._cfg_dict, k)
+    def __setattr__(self, k, v):
+        if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself and cannot be set")
+        setattr(self._cfg_dict, k, v)
+    def __delattr__(self, k): delattr(self._cfg_dict, k)
+
+# %% ../nbs/02_config.ipynb #be9ae797
+class Config(_Delegating):
     "A nested config with attribute access, its origin, and its text"
     def __init__(self,
         cfg_dict:dict|None=None, # the items; they are copied
@@ -492,43 +507,14 @@ class Config:
         env_variables=None, # name -> value of the environment variables in the text
     ):
         if isinstance(cfg_dict, Config): cfg_dict = cfg_dict._cfg_dict
-        if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
+        if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(
+            f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
         vars(self).update(_cfg_dict=_checked(ConfigDict(cfg_dict or {})), filename=None if filename is None else str(filename),
                           text=text, env_variables=dict(env_variables or {}))
     def __repr__(self): return f'{type(self).__name__}({self._cfg_dict}, filename={self.filename!r})'
     def __eq__(self, other): return self._cfg_dict == (other._cfg_dict if isinstance(other, Config) else other)
     def copy(self): return type(self)(self._cfg_dict, self.filename, self.text, self.env_variables)
     __copy__ = copy
-
-# %% ../nbs/02_config.ipynb #d403977a
-@patch
-def __getitem__(self:Config, k): return self._cfg_dict[k]
-@patch
-def __setitem__(self:Config, k, v): self._cfg_dict[_checked({k}) and k] = v
-@patch
-def __delitem__(self:Config, k): del self._cfg_dict[k]
-@patch
-def __contains__(self:Config, k): return k in self._cfg_dict
-@patch
-def __iter__(self:Config): return iter(self._cfg_dict)
-@patch
-def __len__(self:Config): return len(self._cfg_dict)
-@patch
-def __dir__(self:Config): return [*object.__dir__(self), *dir(self._cfg_dict)]
-
-# %% ../nbs/02_config.ipynb #a8308ccc
-@patch
-def __getattr__(self:Config, k):
-    if k == '_cfg_dict': raise AttributeError(k) # of an object that `copy` or `pickle` is still making
-    return getattr(self._cfg_dict, k)
-
-@patch
-def __setattr__(self:Config, k, v):
-    if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself and cannot be set")
-    setattr(self._cfg_dict, k, v)
-
-@patch
-def __delattr__(self:Config, k): delattr(self._cfg_dict, k)
 
 # %% ../nbs/02_config.ipynb #395e50e5
 def import_modules(
