@@ -6,7 +6,7 @@
 __all__ = ['ConfigDict', 'merge', 'Config', 'import_modules', 'DictAction']
 
 # %% ../nbs/02_config.ipynb #e5d15e7d
-import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, textwrap, unicodedata, warnings
+import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, unicodedata, warnings
 from argparse import Action
 from copy import deepcopy
 from importlib import import_module
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 import yaml
 from fastcore.basics import patch
+from fastcore.xtras import truncstr
 from .core import choices, closest, words
 
 # %% ../nbs/02_config.ipynb #65d79484
@@ -120,7 +121,7 @@ def _is_name(k):
 # %% ../nbs/02_config.ipynb #cc8378c9
 def _shown(o):
     "The text of any object, on one line that is not too long"
-    return textwrap.shorten(words(o), 100)
+    return truncstr(' '.join(words(o).split()), 100)
 
 _leaves = {bool: bool, int: int.__int__, float: float.__float__, str: str.__str__, bytes: bytes}
 
@@ -225,17 +226,21 @@ def _to_py(cfg:dict, strict=True):
     else: parts = {'_config_ = ': src.node(cfg)}
     lines = [f'from {mod} import {name} as {alias}' for (mod,name),alias in src.imports.items()]
     lines += [''] * bool(lines) + [k + _layout(o, k) for k,o in parts.items()]
-    return _literal('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
+    return _escaped('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
 
 # %% ../nbs/02_config.ipynb #84785516
 _opening = re.compile(r'\{\{(?=\s*(?:\$|_base_\.|file[A-Z]))')
 
-def _literal(text, brace):
+def _escaped(text, brace):
     "`text` in which nothing looks like a variable: the second brace of each is an escape"
     return _opening.sub(brace, text)
 
 # %% ../nbs/02_config.ipynb #8d7fef57
 _kinds = {'.json': (bool, int, float, str), '.yaml': (bool, int, float, str, bytes)}
+
+_comes_back = { # does a value of these types, or a key, come back when it is read?
+    '.json': lambda v, key: isinstance(v, str) if key else not isinstance(v, float) or math.isfinite(v),
+    '.yaml': lambda v, key: not (isinstance(v, str) and _opening.search(v))}
 
 def _check_data(o, fmt, at=()):
     "A copy of `o` in plain types, all of which the format can hold"
@@ -248,10 +253,7 @@ def _check_data(o, fmt, at=()):
 def _check_leaf(o, fmt, at, key=False):
     "The plain value of `o`, if the format can hold it"
     v = _leaf(o, _kinds[fmt])
-    bad = v is ...
-    if fmt == '.json': bad |= key and not isinstance(v, str) or isinstance(v, float) and not math.isfinite(v)
-    if fmt == '.yaml': bad |= isinstance(v, str) and bool(_opening.search(v))
-    if not bad: return v
+    if v is not ... and _comes_back[fmt](v, key): return v
     what = f'has the key {_shown(o)}' if key else f'is {_shown(o)}'
     raise TypeError(f"{_path(at) or 'the config'} {what} ({type(o).__name__}), which {fmt[1:]} cannot hold so that it comes back: write a .py file")
 
@@ -259,7 +261,7 @@ def _check_leaf(o, fmt, at, key=False):
 def _to_json(cfg):
     "The JSON text of a config"
     text = json.dumps(_check_data(cfg, '.json'), indent=2, ensure_ascii=False)
-    return _literal(text, r'{\\u007b') + '\n'
+    return _escaped(text, r'{\\u007b') + '\n'
 
 def _to_yaml(cfg):
     "The YAML text of a config"
@@ -311,7 +313,8 @@ def from_environment(self:_Doc, m):
     name,default = m['env'],(m['default'] or ':')[1:].strip()
     if name not in os.environ and not default: raise KeyError(
         f"{self.where}: the environment variable {name!r} is not set, and {m[0]} gives no default. Set it, or write {{{{ ${name}:default }}}}.")
-    return self.reader.used.setdefault(name, os.environ.get(name, default))
+    if name not in os.environ: return default
+    return self.reader.used.setdefault(name, os.environ[name])
 
 @patch
 def from_base(self:_Doc, m):
@@ -422,9 +425,12 @@ def _base_path(
 # %% ../nbs/02_config.ipynb #89e76600
 _docs = {'.py': _PyDoc, '.yaml': _YamlDoc, '.yml': _YamlDoc, '.json': _JsonDoc}
 
-def _check_format(fmt):
-    "The format `fmt`, such as '.py', if there is one"
-    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
+def _check_format(
+    fmt, # such as '.py'
+    path='', # of the file, for the message
+):
+    "The format `fmt`, if there is one"
+    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
     return fmt
 
 # %% ../nbs/02_config.ipynb #9410a927
@@ -432,13 +438,13 @@ class _Reader:
     "Reads config files together with what they inherit"
     def __init__(self, predefined=True, environment=True):
         self.predefined,self.environment = predefined,environment
-        self.used = {} # the environment variables that were asked for, and what they were taken to be
+        self.used = {} # what the environment gave, name -> text
     def file(self,
         path:Path,
         heirs=(), # the files that inherit from this one, the first of them first
     ) -> dict:
         "The config in a file"
-        path,fmt = Path(os.path.abspath(path)),_check_format(path.suffix)
+        path,fmt = Path(os.path.abspath(path)),_check_format(path.suffix, path)
         chain = (*heirs, path)
         if path in heirs: raise ValueError(f"a config cannot inherit from itself: {' -> '.join(map(str, chain[heirs.index(path):]))}")
         return self.text(_read_text(path, heirs), fmt, path, chain)
@@ -447,7 +453,7 @@ class _Reader:
         doc = _docs[fmt](text, path, self)
         names = doc.bases()
         if not names: return doc.items()
-        doc.base = self.inherited([names] if isinstance(names, str) else names, chain)
+        doc.base = self.inherited(names if isinstance(names, (list, tuple)) else [names], chain)
         return merge(doc.base, doc.items())
 
 # %% ../nbs/02_config.ipynb #ddeff111
@@ -493,7 +499,7 @@ class _Delegating:
         if k == '_cfg_dict': raise AttributeError(k) # `copy` and `pickle` ask before there is one
         return getattr(self._cfg_dict, k)
     def __setattr__(self, k, v):
-        if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself and cannot be set")
+        if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself")
         setattr(self._cfg_dict, k, v)
     def __delattr__(self, k): delattr(self._cfg_dict, k)
 
@@ -504,7 +510,7 @@ class Config(_Delegating):
         cfg_dict:dict|None=None, # the items; they are copied
         filename=None, # the file they were read from
         text='', # the text they were read from
-        env_variables=None, # name -> value of the environment variables in the text
+        env_variables=None, # name -> text of what the environment gave
     ):
         if isinstance(cfg_dict, Config): cfg_dict = cfg_dict._cfg_dict
         if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(
@@ -539,7 +545,7 @@ def fromfile(cls:Config,
 ):
     "Read a config file and all that it inherits"
     path = Path(os.path.abspath(os.path.expanduser(filename)))
-    reader,fmt,text = _Reader(use_predefined_variables, use_environment_variables),_check_format(path.suffix),_read_text(path)
+    reader,fmt,text = _Reader(use_predefined_variables, use_environment_variables),_check_format(path.suffix, path),_read_text(path)
     cfg = cls(reader.text(text, fmt, path, (path,)), path, text, reader.used)
     if import_custom_modules and 'custom_imports' in cfg: import_modules(**cfg['custom_imports'])
     return cfg
@@ -568,7 +574,7 @@ def dump(self:Config,
     path=None, # the file to write, whose suffix says in which format
 ):
     "Write the config to a file; without one, its Python source is returned"
-    text = _writers[_check_format('.py' if path is None else Path(path).suffix)](self._cfg_dict)
+    text = _writers[_check_format('.py' if path is None else Path(path).suffix, path)](self._cfg_dict)
     if path is None: return text
     Path(path).write_bytes(text.encode(errors='backslashreplace')) # half of a surrogate pair is written as an escape
 
