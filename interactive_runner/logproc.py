@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from fastcore.basics import patch
 from .core import choices, clock_text, closest
+from .registry import LOG_PROCESSORS
 from .history import HistoryBuffer, check_window
 
 # %% ../nbs/22_logproc.ipynb #9e007709
@@ -91,6 +92,7 @@ def check_custom_cfg(
     return res
 
 # %% ../nbs/22_logproc.ipynb #9fa49772
+@LOG_PROCESSORS.register_module()
 class LogProcessor:
     "Which numbers the log shows, over which window, and in which format"
     def __init__(self,

@@ -6,7 +6,7 @@
 __all__ = ['RUNNERS', 'RUNNER_CONSTRUCTORS', 'LOOPS', 'HOOKS', 'STRATEGIES', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS', 'MODELS',
            'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS',
            'PARAM_SCHEDULERS', 'METRICS', 'EVALUATOR', 'TASK_UTILS', 'VISUALIZERS', 'VISBACKENDS', 'LOG_PROCESSORS',
-           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'build_from_cfg', 'build_model']
+           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'arguments', 'build_from_cfg', 'build_model']
 
 # %% ../nbs/01_registry.ipynb #09db8f0f
 from collections.abc import Mapping
@@ -53,9 +53,13 @@ class Registry:
     def __repr__(self): return f"Registry of {self.name}s: {choices(sorted(self.table))}"
 
 # %% ../nbs/01_registry.ipynb #ade25ead
+def _in_cell(o): return getattr(o, '__module__', None) == '__main__'
+
 def _same(a, b):
     "Whether `b` is another version of `a`"
-    return a is b or [getattr(a, o, None) for o in ('__module__', '__qualname__')] == [getattr(b, o, 0) for o in ('__module__', '__qualname__')]
+    if a is b: return True
+    alike = getattr(a, '__qualname__', None) == getattr(b, '__qualname__', 0)
+    return alike and (a.__module__ == b.__module__ or _in_cell(a) or _in_cell(b))
 
 @patch
 def register_module(self:Registry,
@@ -72,7 +76,7 @@ def register_module(self:Registry,
         known = self.table.setdefault(nm, {})
         if not force and not _same(known.get(scope, module), module):
             raise KeyError(f"{self.name} {nm!r} is registered as {_where(known[scope])} already; {_where(module)} needs another name, a scope, or force=True.")
-        known[scope] = module
+        if force or _in_cell(module) or not _in_cell(known.get(scope)): known[scope] = module
     return module
 
 def _where(o): return f"{o.__module__}.{getattr(o, '__qualname__', o)}"
@@ -140,20 +144,23 @@ def get(self:Registry,
                    f"Register your own with `register_module`, or name it with its module.")
 
 # %% ../nbs/01_registry.ipynb #46ed6834
-def _accepted(what, defaults):
-    "Those of `defaults` that `what` takes"
-    try: params = signature(what).parameters.values()
-    except ValueError: return defaults
-    if any(p.kind is Parameter.VAR_KEYWORD for p in params): return defaults
-    return {nm: v for nm,v in defaults.items() if any(p.name == nm for p in params)}
+def arguments(
+    what # a class or function
+): # their names; None if it takes any
+    "What `what` takes, also what a class passes on to its bases"
+    inits = [vars(c)['__init__'] for c in what.__mro__ if '__init__' in vars(c)] if isinstance(what, type) else [what]
+    names = []
+    for o in inits:
+        try: params = signature(o).parameters.values()
+        except ValueError: return None # it hides them
+        names += [p.name for p in params if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) and p.name != 'self']
+        if not any(p.kind is Parameter.VAR_KEYWORD for p in params): return names
 
 def _hint(what, args):
     "The nearest parameter for each argument that `what` does not take"
-    try: params = signature(what).parameters
-    except ValueError: return ''
-    if any(p.kind is Parameter.VAR_KEYWORD for p in params.values()): return ''
-    wrong = [nm for nm in args if nm not in params]
-    return ''.join(f" It takes no {nm!r}.{closest(nm, params)}" for nm in wrong) + (f" Its arguments: {choices(params)}." if wrong else '')
+    if (allowed := arguments(what)) is None: return ''
+    wrong = [nm for nm in args if nm not in allowed]
+    return ''.join(f" It takes no {nm!r}.{closest(nm, allowed)}" for nm in wrong) + (f" Its arguments: {choices(allowed)}." if wrong else '')
 
 def build_from_cfg(
     cfg, # a mapping with `type`: a name, or a class or function itself
@@ -163,12 +170,13 @@ def build_from_cfg(
 ):
     "Make what `cfg` describes"
     if not isinstance(cfg, Mapping): return cfg
-    args = dict(cfg)
-    if 'type' not in args: raise KeyError(f"a {registry.name} is built from a dict with 'type', got one with {choices(args)}.")
-    kind = args.pop('type')
+    args,given = dict(cfg),{**(default_args or {}), **defaults}
+    kind = args.pop('type', given.pop('type', None))
+    if kind is None: raise KeyError(f"a {registry.name} is built from a dict with 'type', got one with {choices(args)}.")
     with default_scope(args.pop('_scope_', None)):
         what = kind if callable(kind) else registry.get(kind)
-        args = _accepted(what, {**(default_args or {}), **defaults}) | args
+        allowed = arguments(what)
+        args = {nm: v for nm,v in given.items() if allowed is None or nm in allowed} | args
         try: return what(**args)
         except Exception as e:
             e.add_note(f"while building {registry.name} {kind!r} from a dict.{_hint(what, args)}")
@@ -194,12 +202,12 @@ def _ours(*names): return [f'interactive_runner.{o}' for o in names]
 RUNNERS = Registry('runner', locations=_ours('runner'))
 RUNNER_CONSTRUCTORS = Registry('runner constructor')
 LOOPS = Registry('loop', locations=_ours('loop'))
-HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'logger', 'progress'))))
+HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched'))))
 STRATEGIES = Registry('strategy')
 DATASETS = Registry('dataset', elsewhere=['torch.utils.data'])
-DATA_SAMPLERS = Registry('data sampler', elsewhere=['torch.utils.data'])
+DATA_SAMPLERS = Registry('data sampler', locations=_ours('loader'), elsewhere=['torch.utils.data'])
 TRANSFORMS = Registry('transform')
-MODELS = Registry('model', build_model, elsewhere=['torch.nn'])
+MODELS = Registry('model', build_model, locations=_ours('base_model'), elsewhere=['torch.nn'])
 MODEL_WRAPPERS = Registry('model wrapper', elsewhere=['torch.nn.parallel'])
 WEIGHT_INITIALIZERS = Registry('weight initializer')
 OPTIMIZERS = Registry('optimizer', elsewhere=['torch.optim'])
@@ -213,4 +221,4 @@ VISUALIZERS = Registry('visualizer', locations=_ours('visualizer'))
 VISBACKENDS = Registry('vis backend', locations=_ours('visualizer'))
 LOG_PROCESSORS = Registry('log processor', locations=_ours('logproc'))
 INFERENCERS = Registry('inferencer')
-FUNCTIONS = Registry('function')
+FUNCTIONS = Registry('function', locations=_ours('loader'))

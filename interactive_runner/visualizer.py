@@ -9,6 +9,8 @@ __all__ = ['strict', 'LocalBackend', 'Visualizer']
 import json, math
 from pathlib import Path
 
+from .registry import VISBACKENDS, VISUALIZERS
+
 # %% ../nbs/24_visualizer.ipynb #aca27fff
 def strict(
     o, # any object
@@ -21,6 +23,7 @@ def strict(
     return strict(o.tolist()) if hasattr(o, 'tolist') else str(o)
 
 # %% ../nbs/24_visualizer.ipynb #3388594d
+@VISBACKENDS.register_module(name=['LocalBackend', 'LocalVisBackend'])
 class LocalBackend:
     "Writes scalars as JSON lines to `save_dir/vis_data/scalars.json`"
     def __init__(self,
@@ -48,14 +51,17 @@ class LocalBackend:
         self._f = None
 
 # %% ../nbs/24_visualizer.ipynb #530ee915
+@VISUALIZERS.register_module()
 class Visualizer:
     "Passes scalars on to backends"
     def __init__(self,
-        save_dir=None, # folder for a `LocalBackend`, if no `backends` are given
-        backends=None, # objects with `add_scalars(scalars, step)` and `close()`
+        save_dir=None, # folder for a `LocalBackend`, if no `vis_backends` are given, and for those that name none
+        vis_backends=None, # objects with `add_scalars(scalars, step)` and `close()`, or dicts for them
+        name:str=None, # of the experiment, for backends that want one
     ):
-        if backends is None: backends = [] if save_dir is None else [LocalBackend(save_dir)]
-        self.save_dir,self.backends = save_dir,list(backends)
+        if vis_backends is None: vis_backends = [] if save_dir is None else [LocalBackend(save_dir)]
+        self.save_dir,self.name,where = save_dir,name,{} if save_dir is None else dict(save_dir=save_dir)
+        self.backends = [VISBACKENDS.build(o, name=name, **where) for o in vis_backends]
         for b in self.backends:
             missing = [o for o in ('add_scalars', 'close') if not callable(getattr(b, o, None))]
             if missing: raise TypeError(f'{b!r} is no backend: it has no method {" and no ".join(missing)}')

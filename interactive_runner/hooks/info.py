@@ -9,11 +9,13 @@ __all__ = ['RuntimeInfoHook']
 from functools import cache
 
 from ..hook import Hook
+from ..registry import HOOKS
 
 # %% ../../nbs/60_hooks.info.ipynb #cc81f63d
 @cache
 def _key(mode, name): return f'{mode}/{name}'
 
+@HOOKS.register_module()
 class RuntimeInfoHook(Hook):
     "Write counters, learning rate, outputs and metrics into the message hub"
     priority = 'VERY_HIGH'
@@ -27,10 +29,10 @@ class RuntimeInfoHook(Hook):
     def before_train_iter(self, runner):
         hub = runner.message_hub
         hub.runtime_info['iter'] = runner.iter
-        if runner.optimizer is not None: hub.update_scalar('train/lr', runner.optimizer.param_groups[0]['lr'])
+        for k,v in runner.optim_wrapper.get_lr().items() if runner.optim_wrapper else (): hub.update_scalar(_key('train', k), v[0])
     def after_train_iter(self, runner, outputs):
-        if outputs:
-            for k,v in outputs.items(): runner.message_hub.update_scalar(_key('train', k), v)
+        if outputs: # MMCV's models keep what is to be logged beside the loss
+            for k,v in outputs.get('log_vars', outputs).items(): runner.message_hub.update_scalar(_key('train', k), v)
     def before_val(self, runner): runner.message_hub.update_info('loop_stage', 'val')
     def after_val(self, runner): runner.message_hub.update_info('loop_stage', 'train')
     def after_val_epoch(self, runner, metrics): self._metrics(runner, 'val', metrics)

@@ -7,8 +7,10 @@ __all__ = ['LoggerHook']
 
 # %% ../../nbs/62_hooks.logger.ipynb #6fb0f767
 from ..hook import Hook, Whole
+from ..registry import HOOKS
 
 # %% ../../nbs/62_hooks.logger.ipynb #2e1ae58d
+@HOOKS.register_module()
 class LoggerHook(Hook):
     "Log training each `interval` iterations, and validation and test at their ends"
     priority,interval = 'BELOW_NORMAL',Whole()

@@ -10,12 +10,14 @@ import sys
 
 from ..hook import Hook
 from ..live import get_shell
+from ..registry import HOOKS
 
 # %% ../../nbs/63_hooks.progress.ipynb #f8a36130
 def in_terminal() -> bool:
     "Whether prints go to a terminal, and not to a notebook, a file or a pipe"
     return hasattr(sys.stdout, 'isatty') and sys.stdout.isatty() and not hasattr(get_shell(), 'kernel')
 
+@HOOKS.register_module()
 class ProgressHook(Hook):
     "A fastprogress bar for each epoch, in terminals"
     priority = 'VERY_LOW'

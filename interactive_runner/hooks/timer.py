@@ -8,8 +8,10 @@ __all__ = ['IterTimerHook']
 # %% ../../nbs/61_hooks.timer.ipynb #c8f503f3
 from ..hook import Hook
 from ..stage import MODES
+from ..registry import HOOKS
 
 # %% ../../nbs/61_hooks.timer.ipynb #27ac2aca
+@HOOKS.register_module()
 class IterTimerHook(Hook):
     "Log `time` and `data_time` of iterations and estimate the time left"
     priority = 'NORMAL'
