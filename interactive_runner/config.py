@@ -6,7 +6,7 @@
 __all__ = ['ConfigDict', 'merge', 'Config', 'import_modules', 'DictAction']
 
 # %% ../nbs/02_config.ipynb #e5d15e7d
-import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, textwrap, unicodedata, warnings
+import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, unicodedata, warnings
 from argparse import Action
 from copy import deepcopy
 from importlib import import_module
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 import yaml
 from fastcore.basics import patch
+from fastcore.xtras import truncstr
 from .core import choices, closest, words
 
 # %% ../nbs/02_config.ipynb #65d79484
@@ -38,6 +39,12 @@ class ConfigDict(dict):
         self.__getattr__(k) # raises where there is none
         del self[k]
     def __dir__(self): return [*super().__dir__(), *(k for k in self if isinstance(k, str))]
+    def __copy__(self): return self.copy()
+    def __or__(self, other): return ConfigDict(self).__ior__(other)
+    def __ror__(self, other): return ConfigDict(other).__ior__(self)
+    def __ior__(self, other):
+        self.update(other)
+        return self
 
 # %% ../nbs/02_config.ipynb #cd93fd63
 @patch
@@ -53,29 +60,12 @@ def setdefault(self:ConfigDict, k, default=None):
     if k not in self: self[k] = default
     return self[k]
 
-# %% ../nbs/02_config.ipynb #ff33d8fe
 @patch
 def copy(self:ConfigDict):
     "A copy that shares its nested dicts with this one"
     new = type(self)()
     dict.update(new, self)
     return new
-
-ConfigDict.__copy__ = ConfigDict.copy
-
-@patch
-def __or__(self:ConfigDict, other):
-    new = ConfigDict(self)
-    new.update(other)
-    return new
-
-@patch
-def __ror__(self:ConfigDict, other): return ConfigDict(other) | self
-
-@patch
-def __ior__(self:ConfigDict, other):
-    self.update(other)
-    return self
 
 # %% ../nbs/02_config.ipynb #5ff7cfcd
 def _plain(o):
@@ -131,7 +121,7 @@ def _is_name(k):
 # %% ../nbs/02_config.ipynb #cc8378c9
 def _shown(o):
     "The text of any object, on one line that is not too long"
-    return textwrap.shorten(words(o), 100)
+    return truncstr(' '.join(words(o).split()), 100)
 
 _leaves = {bool: bool, int: int.__int__, float: float.__float__, str: str.__str__, bytes: bytes}
 
@@ -172,11 +162,15 @@ def mapping(self:_Source, o, at):
     items = [(f'{k}=' if named else f'{_flat(self.node(k, at))}: ', self.node(v, (*at, k))) for k,v in o.items()]
     return ('dict(', items, ')') if named else ('{', items, '}')
 
+def _order(o):
+    "A key to sort the items of a set by, whose own order changes from process to process"
+    src = _Source(strict=False)
+    return _flat(src.node(o)),[*src.imports]
+
 @patch
 def sequence(self:_Source, o, at):
     "The node of a list, tuple or set that is not empty"
-    nodes = [self.node(v, (*at, i)) for i,v in enumerate(o)]
-    if isinstance(o, set): nodes.sort(key=_flat) # the order of a set changes from process to process
+    nodes = [self.node(v, (*at, i)) for i,v in enumerate(sorted(o, key=_order) if isinstance(o, set) else o)]
     op,cl = ('[',']') if isinstance(o, list) else ('{','}') if isinstance(o, set) else ('(',')' if len(o) > 1 else ',)')
     return op,[('', n) for n in nodes],cl
 
@@ -232,17 +226,21 @@ def _to_py(cfg:dict, strict=True):
     else: parts = {'_config_ = ': src.node(cfg)}
     lines = [f'from {mod} import {name} as {alias}' for (mod,name),alias in src.imports.items()]
     lines += [''] * bool(lines) + [k + _layout(o, k) for k,o in parts.items()]
-    return _literal('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
+    return _escaped('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
 
 # %% ../nbs/02_config.ipynb #84785516
 _opening = re.compile(r'\{\{(?=\s*(?:\$|_base_\.|file[A-Z]))')
 
-def _literal(text, brace):
+def _escaped(text, brace):
     "`text` in which nothing looks like a variable: the second brace of each is an escape"
     return _opening.sub(brace, text)
 
 # %% ../nbs/02_config.ipynb #8d7fef57
 _kinds = {'.json': (bool, int, float, str), '.yaml': (bool, int, float, str, bytes)}
+
+_comes_back = { # does a value of these types, or a key, come back when it is read?
+    '.json': lambda v, key: isinstance(v, str) if key else not isinstance(v, float) or math.isfinite(v),
+    '.yaml': lambda v, key: not (isinstance(v, str) and _opening.search(v))}
 
 def _check_data(o, fmt, at=()):
     "A copy of `o` in plain types, all of which the format can hold"
@@ -255,10 +253,7 @@ def _check_data(o, fmt, at=()):
 def _check_leaf(o, fmt, at, key=False):
     "The plain value of `o`, if the format can hold it"
     v = _leaf(o, _kinds[fmt])
-    bad = v is ...
-    if fmt == '.json': bad |= key and not isinstance(v, str) or isinstance(v, float) and not math.isfinite(v)
-    if fmt == '.yaml': bad |= isinstance(v, str) and bool(_opening.search(v))
-    if not bad: return v
+    if v is not ... and _comes_back[fmt](v, key): return v
     what = f'has the key {_shown(o)}' if key else f'is {_shown(o)}'
     raise TypeError(f"{_path(at) or 'the config'} {what} ({type(o).__name__}), which {fmt[1:]} cannot hold so that it comes back: write a .py file")
 
@@ -266,11 +261,13 @@ def _check_leaf(o, fmt, at, key=False):
 def _to_json(cfg):
     "The JSON text of a config"
     text = json.dumps(_check_data(cfg, '.json'), indent=2, ensure_ascii=False)
-    return _literal(text, r'{\\u007b') + '\n'
+    return _escaped(text, r'{\\u007b') + '\n'
 
 def _to_yaml(cfg):
     "The YAML text of a config"
-    return yaml.safe_dump(_check_data(cfg, '.yaml'), sort_keys=False, allow_unicode=True)
+    data = _check_data(cfg, '.yaml')
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(data, sort_keys=False) if re.search('[\x85\u2028\u2029\ufeff]', text) else text # YAML would read these as line breaks, or not at all
 
 # %% ../nbs/02_config.ipynb #d21f4203
 _variable = re.compile(r'\{\{\s*(?:\$\s*(?P<env>\w+)\s*(?P<default>:[^{}\n]*)?|_base_\.(?P<base>\w+(?:\.\w+)*)|(?P<file>file[A-Z]\w*))\s*\}\}')
@@ -316,7 +313,8 @@ def from_environment(self:_Doc, m):
     name,default = m['env'],(m['default'] or ':')[1:].strip()
     if name not in os.environ and not default: raise KeyError(
         f"{self.where}: the environment variable {name!r} is not set, and {m[0]} gives no default. Set it, or write {{{{ ${name}:default }}}}.")
-    return self.reader.used.setdefault(name, os.environ.get(name, default))
+    if name not in os.environ: return default
+    return self.reader.used.setdefault(name, os.environ[name])
 
 @patch
 def from_base(self:_Doc, m):
@@ -340,7 +338,8 @@ def typed(self:_Doc, m):
     v = self.value(m)
     if not m['env']: return v
     try: return self.literal(v)
-    except Exception: raise ValueError(f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
+    except Exception: raise ValueError(
+        f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
 
 # %% ../nbs/02_config.ipynb #decad6ab
 class _Filled(ast.NodeTransformer):
@@ -365,7 +364,8 @@ class _PyDoc(_Doc):
         return []
     def base_names(self, node):
         try: return ast.literal_eval(_Filled(self).visit(node.value))
-        except ValueError as e: raise ValueError(f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from e
+        except ValueError: raise ValueError(
+            f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from None
     def items(self):
         "What the file defines"
         names = {o.id for o in ast.walk(self.tree) if isinstance(o, ast.Name)}
@@ -425,9 +425,12 @@ def _base_path(
 # %% ../nbs/02_config.ipynb #89e76600
 _docs = {'.py': _PyDoc, '.yaml': _YamlDoc, '.yml': _YamlDoc, '.json': _JsonDoc}
 
-def _check_format(fmt):
-    "The format `fmt`, such as '.py', if there is one"
-    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
+def _check_format(
+    fmt, # such as '.py'
+    path='', # of the file, for the message
+):
+    "The format `fmt`, if there is one"
+    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
     return fmt
 
 # %% ../nbs/02_config.ipynb #9410a927
@@ -435,13 +438,13 @@ class _Reader:
     "Reads config files together with what they inherit"
     def __init__(self, predefined=True, environment=True):
         self.predefined,self.environment = predefined,environment
-        self.used = {} # the environment variables that were asked for, and what they were taken to be
+        self.used = {} # what the environment gave, name -> text
     def file(self,
         path:Path,
         heirs=(), # the files that inherit from this one, the first of them first
     ) -> dict:
         "The config in a file"
-        path,fmt = Path(os.path.abspath(path)),_check_format(path.suffix)
+        path,fmt = Path(os.path.abspath(path)),_check_format(path.suffix, path)
         chain = (*heirs, path)
         if path in heirs: raise ValueError(f"a config cannot inherit from itself: {' -> '.join(map(str, chain[heirs.index(path):]))}")
         return self.text(_read_text(path, heirs), fmt, path, chain)
@@ -450,7 +453,7 @@ class _Reader:
         doc = _docs[fmt](text, path, self)
         names = doc.bases()
         if not names: return doc.items()
-        doc.base = self.inherited([names] if isinstance(names, str) else names, chain)
+        doc.base = self.inherited(names if isinstance(names, (list, tuple)) else [names], chain)
         return merge(doc.base, doc.items())
 
 # %% ../nbs/02_config.ipynb #ddeff111
@@ -461,7 +464,7 @@ def inherited(self:_Reader, names, chain):
     for path in (_base_path(o, chain[-1].parent if chain else Path()) for o in names):
         found = self.file(path, chain)
         twice = found.keys() & base.keys()
-        if twice: raise KeyError(f"{choices(sorted(map(str, twice)))} defined in {origin[min(twice, key=str)]} and in {path}: inherit each key from one file only")
+        for k in sorted(twice, key=str): raise KeyError(f"{k!r} is defined in {origin[k]} and in {path}: inherit each key from one file only")
         base.update(found)
         origin.update(dict.fromkeys(found, path))
     return base
@@ -479,56 +482,45 @@ _taken = 'filename', 'text', 'pretty_text', 'env_variables', '_cfg_dict', '_base
 def _checked(keys):
     "`keys`, a dict or a set, if a config may have them"
     bad = [k for k in _taken if k in keys]
-    if bad: raise KeyError(f"{choices(bad)} cannot be a key of a config: _base_ is for files, the other names ({choices(_taken[:-1])}) are attributes of every Config")
+    if bad: raise KeyError(f"{choices(bad)} cannot be a key of a config: _base_ is for files, and {choices(_taken[:-1])} are attributes of every Config")
     return keys
 
 # %% ../nbs/02_config.ipynb #50c5b8bc
-class Config:
+class _Delegating:
+    "An object that acts as the dict in its `_cfg_dict`"
+    def __getitem__(self, k): return self._cfg_dict[k]
+    def __setitem__(self, k, v): self._cfg_dict[_checked({k}) and k] = v
+    def __delitem__(self, k): del self._cfg_dict[k]
+    def __contains__(self, k): return k in self._cfg_dict
+    def __iter__(self): return iter(self._cfg_dict)
+    def __len__(self): return len(self._cfg_dict)
+    def __dir__(self): return [*super().__dir__(), *dir(self._cfg_dict)]
+    def __getattr__(self, k):
+        if k == '_cfg_dict': raise AttributeError(k) # `copy` and `pickle` ask before there is one
+        return getattr(self._cfg_dict, k)
+    def __setattr__(self, k, v):
+        if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself")
+        setattr(self._cfg_dict, k, v)
+    def __delattr__(self, k): delattr(self._cfg_dict, k)
+
+# %% ../nbs/02_config.ipynb #be9ae797
+class Config(_Delegating):
     "A nested config with attribute access, its origin, and its text"
     def __init__(self,
         cfg_dict:dict|None=None, # the items; they are copied
         filename=None, # the file they were read from
         text='', # the text they were read from
-        env_variables=None, # name -> value of the environment variables in the text
+        env_variables=None, # name -> text of what the environment gave
     ):
         if isinstance(cfg_dict, Config): cfg_dict = cfg_dict._cfg_dict
-        if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
+        if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(
+            f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
         vars(self).update(_cfg_dict=_checked(ConfigDict(cfg_dict or {})), filename=None if filename is None else str(filename),
                           text=text, env_variables=dict(env_variables or {}))
     def __repr__(self): return f'{type(self).__name__}({self._cfg_dict}, filename={self.filename!r})'
     def __eq__(self, other): return self._cfg_dict == (other._cfg_dict if isinstance(other, Config) else other)
     def copy(self): return type(self)(self._cfg_dict, self.filename, self.text, self.env_variables)
     __copy__ = copy
-
-# %% ../nbs/02_config.ipynb #d403977a
-@patch
-def __getitem__(self:Config, k): return self._cfg_dict[k]
-@patch
-def __setitem__(self:Config, k, v): self._cfg_dict[_checked({k}) and k] = v
-@patch
-def __delitem__(self:Config, k): del self._cfg_dict[k]
-@patch
-def __contains__(self:Config, k): return k in self._cfg_dict
-@patch
-def __iter__(self:Config): return iter(self._cfg_dict)
-@patch
-def __len__(self:Config): return len(self._cfg_dict)
-@patch
-def __dir__(self:Config): return [*object.__dir__(self), *dir(self._cfg_dict)]
-
-# %% ../nbs/02_config.ipynb #a8308ccc
-@patch
-def __getattr__(self:Config, k):
-    if k == '_cfg_dict': raise AttributeError(k) # of an object that `copy` or `pickle` is still making
-    return getattr(self._cfg_dict, k)
-
-@patch
-def __setattr__(self:Config, k, v):
-    if k in _taken or hasattr(type(self), k): raise AttributeError(f"{k!r} belongs to the Config itself and cannot be set")
-    setattr(self._cfg_dict, k, v)
-
-@patch
-def __delattr__(self:Config, k): delattr(self._cfg_dict, k)
 
 # %% ../nbs/02_config.ipynb #395e50e5
 def import_modules(
@@ -553,7 +545,7 @@ def fromfile(cls:Config,
 ):
     "Read a config file and all that it inherits"
     path = Path(os.path.abspath(os.path.expanduser(filename)))
-    reader,fmt,text = _Reader(use_predefined_variables, use_environment_variables),_check_format(path.suffix),_read_text(path)
+    reader,fmt,text = _Reader(use_predefined_variables, use_environment_variables),_check_format(path.suffix, path),_read_text(path)
     cfg = cls(reader.text(text, fmt, path, (path,)), path, text, reader.used)
     if import_custom_modules and 'custom_imports' in cfg: import_modules(**cfg['custom_imports'])
     return cfg
@@ -582,7 +574,7 @@ def dump(self:Config,
     path=None, # the file to write, whose suffix says in which format
 ):
     "Write the config to a file; without one, its Python source is returned"
-    text = _writers[_check_format('.py' if path is None else Path(path).suffix)](self._cfg_dict)
+    text = _writers[_check_format('.py' if path is None else Path(path).suffix, path)](self._cfg_dict)
     if path is None: return text
     Path(path).write_bytes(text.encode(errors='backslashreplace')) # half of a surrogate pair is written as an escape
 

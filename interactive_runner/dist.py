@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAUNCHERS', 'LOCAL_RANKS', 'infer_launcher', 'in_group', 'get_rank', 'get_world_size', 'get_local_rank',
            'get_dist_info', 'is_main_process', 'master_only', 'barrier', 'broadcast_object_list', 'all_gather_object',
-           'sync_random_seed']
+           'gather_object', 'from_main', 'sync_random_seed']
 
 # %% ../nbs/30_dist.ipynb #70816c34
 import os
@@ -77,6 +77,31 @@ def all_gather_object(
     gathered = [None]*get_world_size(group)
     td.all_gather_object(gathered, data, group)
     return gathered
+
+def gather_object(
+    data, # this process's
+    dst:int=0, # who gets them
+    group=None
+): # all of them by rank, None on the other ranks
+    "Give an object of each process to one"
+    if not in_group(): return [data]
+    gathered = [None]*get_world_size(group) if td.get_rank() == dst else None
+    td.gather_object(data, gathered, dst, group)
+    return gathered
+
+# %% ../nbs/30_dist.ipynb #32dc6f6f
+def from_main(
+    fn # called in the main process
+): # what it returned, everywhere
+    "Call `fn` in the main process, for all; if it fails there, it fails everywhere"
+    box,error = [None, None],None
+    if is_main_process():
+        try: box[0] = fn()
+        except Exception as e: error,box[1] = e,f'{type(e).__name__}: {e}'
+    broadcast_object_list(box)
+    if error is not None: raise error
+    if box[1] is not None: raise RuntimeError(f"the main process failed with {box[1]}")
+    return box[0]
 
 # %% ../nbs/30_dist.ipynb #ef8afdee
 def sync_random_seed(

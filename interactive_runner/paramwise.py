@@ -93,7 +93,7 @@ class DefaultOptimWrapperConstructor:
             return key,{k: v*mults[k] for k,v in self.base.items()} | own
         found = by_kind(self.paramwise, module, leaf, param)
         mults = {('lr' if k == 'bias_lr_mult' else 'weight_decay'): v for k,v in found.items()}
-        return ' '.join(dict.fromkeys(k.split('_')[0] for k in found)) or 'base',{k: v*mults.get(k, 1) for k,v in self.base.items()}
+        return '+'.join(k.removesuffix('_mult') for k in found) or 'base',{k: v*mults.get(k, 1) for k,v in self.base.items()}
 
     def groups(self, model) -> list: # of dicts as an optimizer takes them
         "The parameters of `model` in groups"

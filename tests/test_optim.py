@@ -307,7 +307,8 @@ def test_each_multiplier_chooses_what_it_should(paramwise, changed):
 def test_parameters_with_the_same_options_share_a_group_and_base_comes_first():
     paramwise = dict(norm_decay_mult=0, bias_decay_mult=0, custom_keys={'conv': dict(lr_mult=.1, nesterov=True), 'scale': dict(lr_mult=1)})
     optim = build_optim_wrapper(dict(optimizer=dict(type='SGD', lr=.1, momentum=.9, weight_decay=.01), paramwise_cfg=paramwise), Net())
-    assert [(g['name'], len(g['params']), g['nesterov']) for g in optim.param_groups] == [('base', 3, False), ('conv', 2, True), ('bias, norm', 4, False)]
+    groups = [(g['name'], len(g['params']), g['nesterov']) for g in optim.param_groups]
+    assert groups == [('base', 3, False), ('conv', 2, True), ('bias_decay, norm_decay', 4, False)]
     assert optim.get_lr()['base_lr'] == [.1]
 
 KINDS = 'norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult', 'bias_lr_mult'

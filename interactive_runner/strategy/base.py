@@ -9,7 +9,6 @@ __all__ = ['BaseStrategy', 'best_device', 'SingleDeviceStrategy', 'compile_model
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from ..dist import get_rank, get_world_size
 from ..model import device_of, to_device
@@ -58,7 +57,8 @@ def compile_model(
     options=True, # arguments of `torch.compile` and perhaps `target`, the name of a method; False does nothing
 ):
     "Compile `model` in place"
-    if not isinstance(options, (bool, Mapping)): raise TypeError(f"compile must be True, False or a dict for torch.compile, got {options!r} ({type(options).__name__}).")
+    if not isinstance(options, (bool, Mapping)):
+        raise TypeError(f"compile must be True, False or a dict for torch.compile, got {options!r} ({type(options).__name__}).")
     if options is False: return model
     args = {} if options is True else dict(options)
     target = args.pop('target', 'forward')
