@@ -62,9 +62,14 @@ class ParamScheduler:
         if begin < 0 or end <= begin: raise ValueError(f"{type(self).__name__} acts from begin to before end: 0 <= begin < end, got begin={begin}, end={end}.")
         self.optimizer,self.param_name,self.begin,self.end,self.by_epoch,self.verbose = optimizer,param_name,begin,end,by_epoch,verbose
         self._global_step = 0 if last_step == -1 else begin+last_step+1 # the next step
-        if last_step != -1: self._check_resumed()
+        if last_step != -1: self.check_known(last_step)
         for g in optimizer.param_groups: self.initial(g)
         self.step()
+
+    def check_known(self, last_step):
+        "Complain about a beginning in the middle, without original values"
+        if all(f'initial_{self.param_name}' in g for g in self.optimizer.param_groups): return
+        raise KeyError(f"last_step={last_step} goes on with a schedule, but a group of the optimizer has no 'initial_{self.param_name}': load its state first.")
 
     def curve(self,
         t:int, # steps since `begin`

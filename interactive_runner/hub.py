@@ -197,7 +197,7 @@ def plain(
 @patch
 def _plain_infos(self:MessageHub):
     for k,v in self.runtime_info.items():
-        if not self.resumed_keys[k]: continue
+        if not self.resumed_keys.get(k): continue # one that was put there without `update_info` has no flag
         try: yield k,plain(v)
         except (TypeError, RecursionError) as e:
             warnings.warn(f'the info {k!r} of the hub {self.name!r} is not saved: {e}. Write it with resumed=False')

@@ -254,9 +254,10 @@ class OneCycleParamScheduler(ParamScheduler):
         down = [(2*top, low)] if self.three_phase else []
         return [(0, low), (top, 1.), *down, (n-1, low/self.final_div_factor)]
     def curve(self, t):
-        phases = list(zip(self.corners, self.corners[1:]))
-        (a,x),(b,y) = next((o for o in phases if t <= o[1][0]), phases[-1])
-        part = min(max((t-a)/(b-a), 0.), 1.) if b > a else 1.
+        corners,i = self.corners,1
+        while t > corners[i][0] and i < len(corners)-1: i += 1
+        (a,x),(b,y) = corners[i-1:i+1]
+        part = min((t-a)/(b-a), 1.) if b > a else 1.
         return y + (x-y)*(wave(part) if self.anneal_strategy == 'cos' else 1-part)
     def value(self, x, base, t): return super().value(x, base, t) if t else self.eta_max*self.curve(0)
 
@@ -291,8 +292,9 @@ def _scheduler(cfg, optim, defaults, epoch_length):
 
 def _from_dict(cfg, optim, defaults, epoch_length):
     "The scheduler that a dict describes"
+    if 'type' not in cfg: raise KeyError(f"a param scheduler is built from a dict with 'type', got one with {choices(cfg)}.")
     args = {k: v for k,v in cfg.items() if k != 'convert_to_iter_based'}
-    kind = cfg['type'] if callable(cfg.get('type')) else PARAM_SCHEDULERS.get(cfg.get('type'))
+    kind = cfg['type'] if callable(cfg['type']) else PARAM_SCHEDULERS.get(cfg['type'])
     if isclass(kind) and issubclass(kind, LRScheduler): return PARAM_SCHEDULERS.build(args, optimizer=getattr(optim, 'optimizer', optim))
     end = defaults.get('max_epochs' if cfg.get('by_epoch', True) else 'max_iters', defaults.get('end'))
     if end is not None: args.setdefault('end', end)
