@@ -14,6 +14,7 @@ from torchmetrics.wrappers import ClasswiseWrapper
 
 from interactive_runner.evaluator import METRICS, BaseMetric, DumpResults, Evaluator, Kept, build_evaluator, keep, target_of
 from interactive_runner.metric import accuracy
+from interactive_runner.runner import Runner
 
 
 class Right(BaseMetric):
@@ -364,3 +365,24 @@ def test_a_file_that_cannot_be_written_leaves_none_behind(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
     made.evaluate(2)
     assert torch.load(tmp_path/'out.pt', weights_only=True) == [1, 2]
+
+
+@pytest.mark.parametrize('bad', [0, 1, 2, 3])
+def test_a_run_whose_metric_fails_ends_with_the_numbers_of_one_whose_does_not(bad):
+    def run(when):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        made = Runner(model, train_dataloader=BATCHES, val_dataloader=BATCHES, metrics=evaluator(when), max_epochs=1, log_level='ERROR',
+                      loss_fn=torch.nn.functional.cross_entropy, optimizer=torch.optim.SGD(model.parameters(), lr=.1))
+        return made
+    straight = run([])
+    straight.train()
+    when = []
+    made = run(when)
+    made.run_until(stage='before_val')
+    for _ in range(bad): made.step('iter')
+    when += ['once', 'twice']
+    for _ in range(2):
+        with pytest.raises(OSError): made.train()
+    made.train()
+    assert made.val_loop.metrics == straight.val_loop.metrics

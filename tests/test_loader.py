@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, get_worker_info
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, get_worker_info
 
 from interactive_runner import loader as loaders
 from interactive_runner.data import Batches, rest_of
 from interactive_runner.loader import DefaultSampler, InfiniteSampler, build_dataloader, default_collate, pseudo_collate
 from interactive_runner.registry import DATASETS, FUNCTIONS
+from interactive_runner.runner import Runner
 
 
 @DATASETS.register_module()
@@ -273,3 +274,16 @@ def test_what_is_no_loader_is_named(given, text):
 
 def test_samples_of_unequal_length_are_not_put_together():
     with pytest.raises(RuntimeError, match='equally many elements to be put together, got 1, 2'): pseudo_collate([(1, 2), (1,)])
+
+
+@pytest.mark.parametrize('how', [dict(max_epochs=3), dict(max_iters=9, val_interval=4)])
+def test_a_run_goes_over_the_data_in_another_order_each_time(how):
+    seen,model,data = [],torch.nn.Linear(1, 1),TensorDataset(torch.arange(12.)[:, None], torch.zeros(12, 1))
+    run = Runner(model, train_dataloader=cfg(dataset=data), loss_fn=torch.nn.MSELoss(), optimizer=torch.optim.SGD(model.parameters(), lr=1e-6),
+                 log_level='ERROR', seed=1, **how)
+    run.on('after_train_iter', name='Look')(lambda runner, data_batch: seen.extend(data_batch[0][:, 0].tolist()))
+    run.step('iter', 4)
+    run.player.gen = None # thrown away, and entered again
+    run.train()
+    orders = [seen[i:i+12] for i in (0, 12, 24)]
+    assert [sorted(o) for o in orders] == [list(range(12))]*3 and len(set(map(tuple, orders))) == 3
