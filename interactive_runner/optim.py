@@ -72,7 +72,7 @@ class OptimWrapper:
         accumulative_counts:int=1, # losses for one step, where `update_params` is used
         clip_grad=None, # how gradients are clipped, as `clipper` takes it
     ):
-        if not all(hasattr(optimizer, o) for o in ('step', 'zero_grad')):
+        if isinstance(optimizer, type) or not all(hasattr(optimizer, o) for o in ('step', 'zero_grad')):
             raise TypeError("optimizer must be an optimizer object such as torch.optim.SGD(model.parameters(), lr=.1), "
                             f"got {optimizer!r:.80} ({type(optimizer).__name__}).")
         self.optimizer,self.accumulative_counts,self.clip_grad = optimizer,accumulative_counts,clip_grad
