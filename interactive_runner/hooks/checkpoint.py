@@ -49,7 +49,7 @@ class CheckpointHook:
         out_dir=None, # files go to a folder in it that is called like the run's own; None for the run's own
         max_keep_ckpts:int=-1, # older files than so many are removed; -1 keeps all
         save_last:bool=True, # save the end of the run in any case
-        save_best=None, # metrics, by name, whose best checkpoint is kept; 'auto' is the first one of a validation
+        save_best=None, # metrics, by name, whose best checkpoint is kept; 'auto' is the first of a validation that is no loss
         rule=None, # 'greater' or 'less' is better, or one for each metric; by their names if None
         greater_keys=None, # parts of names of metrics of which more is better, instead of `GREATER`
         less_keys=None, # of which less is, instead of `LESS`
@@ -61,8 +61,7 @@ class CheckpointHook:
     ):
         local_only(file_client_args, backend_args)
         for nm,n,low in (('interval', interval, 1), ('max_keep_ckpts', max_keep_ckpts, 1), ('save_begin', save_begin, 0)): _check_count(nm, n, low)
-        if filename_tmpl is not None and filename_tmpl.format(1) == filename_tmpl.format(2):
-            raise ValueError(f"filename_tmpl must have {{}} where the number goes, such as 'epoch_{{}}.pth', got {filename_tmpl!r}: all files would have the same name.")
+        if filename_tmpl is not None: _check_template(filename_tmpl)
         self.interval,self.by_epoch,self.save_optimizer,self.save_param_scheduler = interval,by_epoch,save_optimizer,save_param_scheduler
         self.out_dir,self.max_keep_ckpts,self.save_last,self.save_begin = out_dir,max_keep_ckpts,save_last,save_begin
         self.save_best,self.rule,self.greater_keys,self.less_keys = save_best,rule,greater_keys,less_keys
@@ -70,6 +69,9 @@ class CheckpointHook:
         self.kept,self.best = [],{} # names of files; metric -> its best score and the file
         self.folder,self.last,self._said = None,None,set() # last: epochs and iterations of the newest file
         self._check_rules()
+
+def _check_template(tmpl):
+    if tmpl.format(1) == tmpl.format(2): raise ValueError(f"filename_tmpl must have {{}} where the number goes, such as 'epoch_{{}}.pth', got {tmpl!r}.")
 
 def _check_count(name, n, low):
     if isinstance(n, bool) or not isinstance(n, int): raise TypeError(f"{name} must be a whole number, got {n!r} ({type(n).__name__}).")
@@ -136,7 +138,7 @@ def _surprises(self:CheckpointHook, runner):
     if self.by_epoch and not runner.by_epoch:
         yield "checkpoints are counted by epochs, and this run counts iterations: only its end is saved. Use CheckpointHook(by_epoch=False, interval=...)."
     for nm,o in self.best.items():
-        if not (self.folder/o['file']).is_file(): yield f"the checkpoint with the best {nm}, {o['file']}, is gone: the next validation counts as the best so far."
+        if not (self.folder/o['file']).is_file(): yield f"the checkpoint of the best {nm}, {o['file']}, is gone: the next validation is the best so far."
 
 # %% ../../nbs/66_hooks.checkpoint.ipynb #4544486f
 @patch
@@ -196,10 +198,12 @@ def _remove(self:CheckpointHook, name):
 def after_val_epoch(self:CheckpointHook, runner, metrics):
     if not self.save_best or self.folder is None: return
     if not metrics: return runner.say(f"save_best={self.save_best!r}: the validation gave no metrics.")
-    asked = [next(iter(self.best or metrics))] if self.save_best == 'auto' else self._asked()
+    asked = [_first(self.best or metrics)] if self.save_best == 'auto' else self._asked()
     for nm in asked:
         if nm not in metrics: raise KeyError(f"save_best={nm!r}: the validation gave {choices(metrics)}.{closest(nm, metrics)}")
         if self._is_best(runner, nm, float(metrics[nm])): self._save_best(runner, nm, float(metrics[nm]))
+
+def _first(metrics): return next((nm for nm in metrics if 'loss' not in nm.lower()), next(iter(metrics)))
 
 @patch
 def _is_best(self:CheckpointHook, runner, metric, score):
