@@ -6,20 +6,18 @@
 __all__ = ['ARGUMENTS', 'ALIASES', 'Output', 'LogBuffer']
 
 # %% ../nbs/42_flexible.ipynb #7d7d1215
-import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from inspect import signature
 from pathlib import Path
 
 from fastcore.basics import patch
 
+from . import evaluator as evaluators
 from . import parts
 from .config import Config
 from .core import choices, closest
 from .dist import is_main_process
-from .evaluator import build_evaluator
 from .hook import priority_name
-from .loop import in_lines
 from .runner import Runner
 from .stage import STAGES
 
@@ -43,10 +41,12 @@ def from_cfg(cls:Runner,
 def dump_config(self:Runner):
     "Write the config into the folder of the run; the path, None without config or folder"
     if self.cfg is None or self.log_dir is None or not is_main_process(): return None
-    name = getattr(self.cfg, 'filename', None)
-    path = self.log_dir/(Path(name).name if name else f'{self.timestamp}.py')
+    path = self.log_dir/f"{Path(getattr(self.cfg, 'filename', None) or self.timestamp).stem}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
-    self.cfg.dump(path)
+    try: self.cfg.dump(path)
+    except TypeError as e: # an object in it, which text cannot hold
+        self.logger.warning(f"the config cannot be read back from {path.name}: {e}")
+        path.write_text(self.cfg.pretty_text, encoding='utf-8')
     return path
 
 # %% ../nbs/42_flexible.ipynb #5e99cf76
@@ -58,7 +58,7 @@ def build_val_loop(self:Runner, loop): return parts.build_eval_loop('val', loop,
 def build_test_loop(self:Runner, loop): return parts.build_eval_loop('test', loop, self, getattr(self.test_loop, 'described', None), self.test_evaluator)
 @patch
 def build_evaluator(self:Runner, evaluator):
-    with self.building(): return build_evaluator(evaluator)
+    with self.building(): return evaluators.build_evaluator(evaluator)
 @patch
 def build_strategy(self:Runner, strategy=None, **kwargs): return parts.build_strategy(strategy)
 @patch

@@ -20,7 +20,7 @@ def in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 # %% ../nbs/11_interrupt.ipynb #76c05c6a
-WORK = ('loop', 'model', 'data', 'player') # modules that call the code of others
+WORK = ('loop', 'model', 'base_model', 'fp16', 'data', 'optim', 'evaluator', 'player') # modules that call the code of others
 
 def is_safe(
     frame # where the program was

@@ -9,7 +9,7 @@ __all__ = ['DataLoop', 'TrainLoop', 'EpochBasedTrainLoop', 'IterBasedTrainLoop',
 from bisect import bisect_right
 from collections.abc import Mapping
 from contextlib import nullcontext
-from copy import copy, deepcopy
+from copy import copy
 from functools import cached_property
 from inspect import isgeneratorfunction
 
@@ -147,10 +147,12 @@ class TrainLoop(DataLoop):
         self.begin_work() # a loop of one's own may have no `zero_grad`
         model,optim = self.runner.model,self.runner.optim_wrapper
         if not model.training: set_training(model, True)
-        with optim.optim_context(model): self.outputs = self.runner.adapter.losses(self.data_batch, optim)
+        with nullcontext() if self.runner.adapter.whole else optim.optim_context(model):
+            self.outputs = self.runner.adapter.losses(self.data_batch, optim)
     def backward(self):
         if self.stands_back: return
         loss,optim = self.outputs['loss'],self.runner.optim_wrapper
+        optim.inner_count = self.iter # which `backward` counts on
         if self.accumulate == 1: optim.backward(loss)
         else: self.start.add_grads(loss/self.cycle_length, optim.backward)
         if self.optim_due: optim.unscale()
@@ -262,18 +264,26 @@ class ValLoop(DataLoop):
         with_loss:bool=False, # also ask a model of MMEngine's kind for its losses, which costs it a second forward
     ):
         super().__init__(runner, dataloader)
-        self.evaluator,self.sums,self.fp16,self.with_loss = build_evaluator(evaluator),Averages(),fp16,with_loss
+        self.evaluator,self.sums = build_evaluator([] if evaluator is None else evaluator),Averages()
+        self.fp16,self.with_loss = fp16,with_loss
     def restart(self):
         super().restart()
         self.end_pass()
         self.sums.clear()
-        self.evaluator.clear()
+        self._evaluator('clear')
+    def _evaluator(self, verb):
+        "Tell the evaluator, which may be a foreign one that knows nothing of it"
+        getattr(self.evaluator, verb, bool)()
+    def open(self):
+        if meta := getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None): self.evaluator.dataset_meta = meta
+        return super().open()
     def another(self):
-        mine,self.evaluator = self.evaluator,deepcopy(self.evaluator) if self.done else self.evaluator
         self.sums,sums = Averages(),self.sums
-        res = super().another()
-        self.evaluator,self.sums = mine,sums
-        return res
+        try: return super().another()
+        finally: self.sums = sums
+    def give_up(self):
+        super().give_up()
+        self._evaluator('undo')
 
     def run(self):
         yield 'before_val'
@@ -300,7 +310,9 @@ class ValLoop(DataLoop):
     def process(self): self.evaluator.process(data_samples=self.outputs, data_batch=self.data_batch)
     @commits('iter')
     def commit(self):
-        if self.outputs is not None: self.sums.add(self.losses, batch_size(self.data_batch)) # None if the batch was skipped
+        if self.outputs is not None: # it is None if the batch was skipped
+            self.sums.add(self.losses, batch_size(self.data_batch))
+            self._evaluator('commit')
         self.iter += 1
         self.end_iter()
     def evaluate(self): self.metrics = self.sums.compute() | self.evaluator.evaluate(self.size)
@@ -336,6 +348,7 @@ class WholeLoop(Loop):
     def __init__(self, loop): self.loop = loop
     def run(self): yield self.work
     def work(self): self.metrics = self.loop.run()
+    def give_up(self): "A loop that runs by itself is begun anew by running it again"
     def another(self): return self
 
 for _nm in ('epoch', 'iter', 'max_epochs', 'max_iters', 'by_epoch', 'mode', 'dataloader', 'evaluator', 'batch_idx'):

@@ -6,7 +6,7 @@
 __all__ = ['RUNNERS', 'RUNNER_CONSTRUCTORS', 'LOOPS', 'HOOKS', 'STRATEGIES', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS', 'MODELS',
            'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS',
            'PARAM_SCHEDULERS', 'METRICS', 'EVALUATOR', 'TASK_UTILS', 'VISUALIZERS', 'VISBACKENDS', 'LOG_PROCESSORS',
-           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'build_from_cfg', 'build_model']
+           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'arguments', 'build_from_cfg', 'build_model']
 
 # %% ../nbs/01_registry.ipynb #09db8f0f
 from collections.abc import Mapping
@@ -144,20 +144,23 @@ def get(self:Registry,
                    f"Register your own with `register_module`, or name it with its module.")
 
 # %% ../nbs/01_registry.ipynb #46ed6834
-def _accepted(what, defaults):
-    "Those of `defaults` that `what` takes"
-    try: params = signature(what).parameters.values()
-    except ValueError: return defaults
-    if any(p.kind is Parameter.VAR_KEYWORD for p in params): return defaults
-    return {nm: v for nm,v in defaults.items() if any(p.name == nm for p in params)}
+def arguments(
+    what # a class or function
+): # their names; None if it takes any
+    "What `what` takes, also what a class passes on to its bases"
+    inits = [vars(c)['__init__'] for c in what.__mro__ if '__init__' in vars(c)] if isinstance(what, type) else [what]
+    names = []
+    for o in inits:
+        try: params = signature(o).parameters.values()
+        except ValueError: return None # it hides them
+        names += [p.name for p in params if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) and p.name != 'self']
+        if not any(p.kind is Parameter.VAR_KEYWORD for p in params): return names
 
 def _hint(what, args):
     "The nearest parameter for each argument that `what` does not take"
-    try: params = signature(what).parameters
-    except ValueError: return ''
-    if any(p.kind is Parameter.VAR_KEYWORD for p in params.values()): return ''
-    wrong = [nm for nm in args if nm not in params]
-    return ''.join(f" It takes no {nm!r}.{closest(nm, params)}" for nm in wrong) + (f" Its arguments: {choices(params)}." if wrong else '')
+    if (allowed := arguments(what)) is None: return ''
+    wrong = [nm for nm in args if nm not in allowed]
+    return ''.join(f" It takes no {nm!r}.{closest(nm, allowed)}" for nm in wrong) + (f" Its arguments: {choices(allowed)}." if wrong else '')
 
 def build_from_cfg(
     cfg, # a mapping with `type`: a name, or a class or function itself
@@ -172,7 +175,8 @@ def build_from_cfg(
     if kind is None: raise KeyError(f"a {registry.name} is built from a dict with 'type', got one with {choices(args)}.")
     with default_scope(args.pop('_scope_', None)):
         what = kind if callable(kind) else registry.get(kind)
-        args = _accepted(what, given) | args
+        allowed = arguments(what)
+        args = {nm: v for nm,v in given.items() if allowed is None or nm in allowed} | args
         try: return what(**args)
         except Exception as e:
             e.add_note(f"while building {registry.name} {kind!r} from a dict.{_hint(what, args)}")

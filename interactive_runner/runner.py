@@ -7,7 +7,7 @@ __all__ = ['GUARD', 'ENLIST', 'PARTS', 'Runner', 'owns_optim']
 
 # %% ../nbs/41_runner.ipynb #b4193007
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from fastcore.basics import patch
 
 from . import loader, parts, registry
+from .config import Config
 from .core import choices, closest, late
 from .data import own_generators
 from .hook import FunctionHook, HookTable
@@ -81,6 +82,7 @@ class Runner:
     ):
         given = dict(locals())
         parts.check(given)
+        cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg
         self.default_scope,self.cfg,self.meta,self._load_from,self._resume,self._given = default_scope,cfg,{},load_from,resume,given
         self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),auto_scale_lr,env_cfg or {}
         self.strategy = parts.build_strategy(strategy, stays=not isinstance(model, Mapping))
@@ -130,20 +132,20 @@ def _make_names(self:Runner, work_dir, experiment_name):
 def _make_loops(self:Runner):
     of = self._given.get
     with self.building():
-        for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._eval_loop(mode, of(f'{mode}_dataloader'), of(f'{mode}_cfg')))
-        train = self._train_loop(of('train_dataloader'), of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
+        for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._make_eval_loop(mode, of(f'{mode}_dataloader'), of(f'{mode}_cfg')))
+        train = self._make_train_loop(of('train_dataloader'), of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
     main = in_lines(train) or Loop() # with nothing to train, the counters of a loop that does nothing
     self.train_loop,self.main,self.message_hub.now = train,main,lambda: main.iter
 
 @patch
-def _eval_loop(self:Runner, mode, dataloader, cfg):
+def _make_eval_loop(self:Runner, mode, dataloader, cfg):
     if dataloader is None and (cfg is None or isinstance(cfg, Mapping)): return None
     evaluator = self._given[f'{mode}_evaluator']
     loop = parts.build_eval_loop(mode, {} if cfg is None else cfg, self, dataloader, self._given['metrics'] if evaluator is None else evaluator)
     return in_lines(loop)
 
 @patch
-def _train_loop(self:Runner, dataloader, cfg, own, max_epochs, max_iters):
+def _make_train_loop(self:Runner, dataloader, cfg, own, max_epochs, max_iters):
     if own is not None and not callable(getattr(own, 'run', None)):
         raise TypeError(f"train_loop must be a Loop, got {own!r:.80} ({type(own).__name__}). Derive its class from `interactive_runner.Loop`.")
     if own is not None: own.runner = self
@@ -289,7 +291,9 @@ def _announce(self:Runner):
     if self.randomness['deterministic']: make_deterministic(True)
     say = self.logger.info if self.cfg is not None else self.logger.debug
     say('\n'.join(['Environment:', *(f'    {k}: {v}' for k,v in parts.surroundings().items())]))
-    if self.cfg is not None: say(f"Config:\n{getattr(self.cfg, 'pretty_text', self.cfg)}")
+    if self.cfg is not None:
+        say(f"Config:\n{self.cfg.pretty_text}")
+        self.dump_config()
     say(f'Hooks run in this order:\n{self.hooks}')
     self.logger.info(repr(self.adapter))
     if self.optim_owner: self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
@@ -391,7 +395,7 @@ def _evaluate(self:Runner, loop, mode):
     aside = self.status in ('paused', 'error')
     loop,main = loop.another(),self.player
     self.player = Player(loop, HookTable() if aside else self.hooks, self, self.guard, self.logger.info)
-    with self.guard.aside():
+    with self.guard.aside(), getattr(loop.evaluator, 'aside', nullcontext)():
         try: self.player.run()
         finally:
             self.player = main

@@ -1,0 +1,425 @@
+"A run from objects or from dicts: what is built, what is refused and how, and what foreign hooks and loops find."
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from interactive_runner import Hook, Runner
+from interactive_runner.base_model import BaseModel
+from interactive_runner.config import Config
+from interactive_runner.evaluator import BaseMetric
+from interactive_runner.loop import DataLoop, EpochBasedTrainLoop, ValLoop
+from interactive_runner.metric import accuracy
+from interactive_runner.optim import OptimWrapper
+from interactive_runner.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS
+
+class ToyData(TensorDataset):
+    "24 points, on which side of a plane each lies"
+    made = 0
+    metainfo = dict(classes=('below', 'above'))
+    def __init__(self, n=24):
+        type(self).made += 1
+        x = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+        super().__init__(x, (x.sum(1) > 0).long())
+    def __getitem__(self, i):
+        x,y = super().__getitem__(i)
+        return dict(inputs=x, data_samples=y)
+
+class ToyModel(BaseModel):
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.net = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        out = self.net(torch.stack(inputs) if isinstance(inputs, list) else inputs)
+        if mode == 'tensor': return out
+        target = torch.stack(data_samples) if isinstance(data_samples, list) else data_samples
+        if mode == 'loss': return dict(loss_cls=F.cross_entropy(out, target), loss_size=1e-3*out.square())
+        return [dict(pred=int(p), target=int(t)) for p,t in zip(out.argmax(1), target)]
+
+class ToyMetric(BaseMetric):
+    def process(self, data_batch, data_samples): self.results += [o['pred'] == o['target'] for o in data_samples]
+    def compute_metrics(self, results): return dict(hits=sum(results), of=len(results))
+
+for registry,o in ((DATASETS, ToyData), (MODELS, ToyModel), (METRICS, ToyMetric)): registry.register_module(module=o, force=True)
+
+def loader(**kwargs): return dict(dataset=dict(type='ToyData'), sampler=dict(type='DefaultSampler', shuffle=True), batch_size=6) | kwargs
+
+def described(**kwargs):
+    "A run in dicts"
+    return dict(model=dict(type='ToyModel'), train_dataloader=loader(), train_cfg=dict(by_epoch=True, max_epochs=2),
+                optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)), val_dataloader=loader(sampler=dict(type='DefaultSampler', shuffle=False)),
+                val_cfg=dict(), val_evaluator=dict(type='ToyMetric'), randomness=dict(seed=0), log_level='ERROR', work_dir=None) | kwargs
+
+def objects(**kwargs):
+    "A run in objects"
+    model = kwargs.pop('model', None) or nn.Linear(4, 2)
+    x = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
+    given = dict(train_dataloader=DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), 6), loss_fn=F.cross_entropy,
+                 optimizer=torch.optim.SGD(model.parameters(), .1), max_epochs=2, log_level='ERROR')
+    return Runner(model, **given | kwargs)
+
+def equal(a, b): return all(torch.equal(x, y) for x,y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+def test_a_run_from_a_config_trains_validates_and_leaves_the_config_as_it_was():
+    cfg = described()
+    before = Config(cfg).pretty_text
+    run = Runner.from_cfg(cfg)
+    start = {k: v.clone() for k,v in run.model.state_dict().items()}
+    run.train()
+    assert (run.epoch, run.iter) == (2, 8) and Config(cfg).pretty_text == before
+    assert run.val_loop.metrics['of'] == 24 and list(run.logs('val/hits').columns) == ['val/hits']
+    assert not all(torch.equal(v, start[k]) for k,v in run.model.state_dict().items())
+    again = Runner.from_cfg(cfg)
+    torch.rand(5) # what a cell draws is none of the run's business
+    again.train()
+    assert equal(run.model, again.model)
+
+def test_dicts_and_objects_give_the_same_weights():
+    run = Runner.from_cfg(described())
+    run.train()
+    torch.manual_seed(0)
+    model = ToyModel()
+    data = ToyData()
+    from interactive_runner.loader import DefaultSampler, pseudo_collate
+    plain = Runner(model, train_dataloader=DataLoader(data, 6, sampler=DefaultSampler(data, seed=0), collate_fn=pseudo_collate),
+                   optimizer=torch.optim.SGD(model.parameters(), .1), max_epochs=2, seed=0, log_level='ERROR')
+    plain.train()
+    assert equal(run.model, plain.model)
+
+def test_nothing_is_read_or_built_before_it_is_needed():
+    ToyData.made = 0
+    run = Runner.from_cfg(described(test_dataloader=loader(), test_cfg=dict(), test_evaluator=dict(type='ToyMetric')))
+    assert ToyData.made == 0 and 'optim_wrapper' not in vars(run)
+    run.val()
+    assert ToyData.made == 1 and 'optim_wrapper' not in vars(run)
+    run.step('iter')
+    assert ToyData.made == 2 and run.train_dataloader is run.train_loop.dataloader
+    run.test()
+    assert ToyData.made == 3
+
+def test_the_users_own_loader_is_the_runners():
+    data = DataLoader(TensorDataset(torch.zeros(4, 4), torch.zeros(4).long()), 2, num_workers=1, persistent_workers=True)
+    assert objects(train_dataloader=data).train_dataloader is data
+
+GROUPS = {
+    'training without an optimizer': (dict(optim_wrapper=None), "got train_dataloader, train_cfg without optim_wrapper. Pass optim_wrapper=dict(optimizer="),
+    'training without data': (dict(train_dataloader=None), "got train_cfg, optim_wrapper without train_dataloader. Pass train_dataloader=a DataLoader"),
+    'training without a loop': (dict(train_cfg=None), "got train_dataloader, optim_wrapper without train_cfg. Pass train_cfg=dict(by_epoch=True, max_epochs=3)"),
+    'validation without metrics': (dict(val_evaluator=None), "got val_dataloader, val_cfg without val_evaluator. Pass val_evaluator=a metric"),
+    'validation without data': (dict(val_dataloader=None), "got val_cfg, val_evaluator without val_dataloader"),
+    'a test without a loop': (dict(test_dataloader=loader(), test_evaluator=dict(type='ToyMetric')), "without test_cfg. Pass test_cfg=dict()"),
+    'a scheduler alone': (dict(train_dataloader=None, train_cfg=None, optim_wrapper=None, param_scheduler=dict(type='MultiStepLR', milestones=[1])),
+                          "param_scheduler changes an optimizer, and there is none"),
+    'two checkpoints': (dict(resume='a.pth', load_from='b.pth'), "resume ('a.pth') and load_from ('b.pth') both name a checkpoint"),
+    'accumulate beside a wrapper': (dict(accumulate=2), "in an optim_wrapper it is called accumulative_counts"),
+    'two optimizers': (dict(optimizer=torch.optim.SGD([torch.zeros(1)], .1)), "optimizer and optim_wrapper exclude each other"),
+    'two seeds': (dict(seed=1), "seed=1 and randomness={'seed': 0} say different things"),
+    'a launcher': (dict(launcher='pytorch'), "launcher 'pytorch' starts several processes"),
+    'neither by_epoch nor type': (dict(train_cfg=dict(max_epochs=3)), "train_cfg has neither 'by_epoch' nor 'type', got max_epochs"),
+    'a preprocessor for an object': (dict(model=nn.Linear(4, 2), data_preprocessor=dict()), 'data_preprocessor is for a model that is given as a dict'),
+    'both lengths': (dict(max_epochs=1, max_iters=1), 'exclude each other'),
+}
+
+@pytest.mark.parametrize('what', GROUPS)
+def test_a_description_that_is_given_in_part_is_refused_with_what_to_pass(what):
+    given,text = GROUPS[what]
+    with pytest.raises(ValueError) as e: Runner(**described(**given))
+    assert text in str(e.value)
+
+KINDS = {
+    'compile': (dict(compile='yes'), "compile must be bool or a dict, got 'yes' (str)"),
+    'resume': (dict(resume=3), 'resume must be bool or str or Path, got 3 (int)'),
+    'randomness': (dict(randomness=3), 'randomness must be a dict, got 3 (int)'),
+    'a name in randomness': (dict(randomness=dict(sead=1)), "randomness has no 'sead'. Did you mean 'seed'?"),
+    'hooks in no list': (dict(custom_hooks=Hook()), 'custom_hooks must be list or tuple'),
+    'train_cfg': (dict(train_cfg=3), 'train_cfg must be a loop or a dict, got 3 (int)'),
+    'val_cfg': (dict(val_cfg=3), 'val_cfg must be a loop or a dict, got 3 (int)'),
+    'log_processor': (dict(log_processor=3), 'log_processor must be a dict, got 3 (int). Pass dict(window_size=20)'),
+    'visualizer': (dict(visualizer=3), 'visualizer must be a dict, got 3 (int)'),
+    'strategy': (dict(strategy='ddp'), "strategy must be BaseStrategy or a dict, got 'ddp' (str)"),
+    'env_cfg': (dict(env_cfg=1), 'env_cfg must be a dict, got 1 (int)'),
+    'an evaluator': (dict(val_evaluator=3), 'an evaluator must be an Evaluator'),
+}
+
+@pytest.mark.parametrize('what', KINDS)
+def test_an_argument_of_a_wrong_kind_is_refused_with_what_was_got(what):
+    given,text = KINDS[what]
+    with pytest.raises(TypeError) as e: Runner(**described(**given))
+    assert text in str(e.value)
+
+def test_both_ways_to_name_a_loop_are_one_too_many():
+    with pytest.raises(RuntimeError, match="both 'type' \\('EpochBasedTrainLoop'\\) and 'by_epoch'"):
+        Runner(**described(train_cfg=dict(type='EpochBasedTrainLoop', by_epoch=True, max_epochs=1)))
+
+def test_a_wrong_name_or_argument_in_a_dict_names_the_nearest():
+    with pytest.raises(KeyError, match="Did you mean 'ToyModel'"): Runner(**described(model=dict(type='ToyModle')))
+    with pytest.raises(TypeError) as e: Runner(**described(model=dict(type='ToyModel', witdh=3)))
+    assert "witdh" in str(e.value)
+    with pytest.raises(TypeError) as e: Runner(**described(train_cfg=dict(by_epoch=True, max_epoch=3)))
+    assert any("It takes no 'max_epoch'. Did you mean 'max_epochs'?" in o for o in e.value.__notes__)
+    with pytest.raises(KeyError, match='a run needs a model'): Runner.from_cfg(dict(modle=dict(type='ToyModel')))
+
+def test_a_key_of_a_config_that_looks_misspelt_is_pointed_at(capsys):
+    run = Runner.from_cfg(described(custom_hook=[], my_notes='mine', log_level='WARNING'))
+    assert [o.text for o in run.logger.recent] == ["the config has 'custom_hook', which the runner does not know. Did you mean 'custom_hooks'?"]
+
+def test_train_without_a_description_says_what_is_missing():
+    with pytest.raises(RuntimeError, match='training needs train_dataloader='): Runner(ToyModel(), log_level='ERROR').train()
+    with pytest.raises(RuntimeError, match='val\\(\\) needs a val_dataloader='): Runner(ToyModel(), log_level='ERROR').val()
+
+def test_hooks_come_as_dicts_with_a_priority_and_the_dicts_stay_as_they_are():
+    @HOOKS.register_module(force=True)
+    class Mark(Hook):
+        priority = 'LOW'
+        def __init__(self, colour='red'): self.colour = colour
+        def after_train_iter(self, runner): pass
+    given = dict(type='Mark', colour='blue', priority='HIGH')
+    run = Runner(**described(custom_hooks=[given], default_hooks=dict(logger=dict(interval=3), timer=None)))
+    assert run.hooks['Mark'].hook.colour == 'blue' and run.hooks['Mark'].priority == 30 and given == dict(type='Mark', colour='blue', priority='HIGH')
+    assert run.hooks['LoggerHook'].hook.interval == 3 and 'IterTimerHook' not in run.hooks
+    assert run.register_hook(dict(type='Mark'), priority=5, name='again').priority == 5
+    assert 'before_train_iter:\n(VERY_HIGH   ) RuntimeInfoHook' in run.get_hooks_info()
+
+def test_two_runners_of_one_second_share_no_folder_and_none_is_made_before_something_is_written(tmp_path):
+    runs = [Runner(**described(work_dir=tmp_path)) for _ in range(3)]
+    assert len({o.log_dir for o in runs}) == 3 and not list(tmp_path.iterdir())
+    runs[1].train()
+    assert (runs[1].log_dir/f'{runs[1].timestamp}.log').exists() and not runs[0].log_dir.exists() and not runs[2].log_dir.exists()
+
+def test_the_config_is_written_into_the_folder_of_the_run_and_reads_back(tmp_path):
+    run = Runner.from_cfg(described(work_dir=str(tmp_path)))
+    run.step('iter')
+    path = run.dump_config()
+    assert Config.fromfile(path).to_dict() == Config(run.cfg).to_dict()
+
+def test_learning_rates_are_scaled_with_the_batch_size_before_schedulers_see_them():
+    run = Runner(**described(auto_scale_lr=dict(enable=True, base_batch_size=12)))
+    run.step('iter')
+    assert run.optimizer.param_groups[0]['lr'] == pytest.approx(.05)
+    with pytest.raises(KeyError, match="auto_scale_lr needs 'base_batch_size'"): Runner(**described(auto_scale_lr=dict(enable=True))).train()
+
+def test_compile_makes_faster_code_of_the_forward_pass_and_nothing_else():
+    runs = [Runner(**described(compile=o)) for o in (False, dict(backend='eager'))]
+    for run in runs: run.train()
+    assert equal(runs[0].model, runs[1].model) and list(runs[0].model.state_dict()) == list(runs[1].model.state_dict())
+
+def test_a_model_given_as_a_dict_gets_the_preprocessor_that_is_given_beside_it():
+    run = Runner(**described(data_preprocessor=dict(type='BaseDataPreprocessor', non_blocking=True)))
+    assert run.model.data_preprocessor.non_blocking
+
+def test_validation_comes_at_begin_interval_and_end_and_as_dynamic_intervals_say():
+    when = []
+    class Note:
+        def before_val(self, runner): when.append(runner.epoch)
+    def run(**kwargs):
+        when.clear()
+        Runner(**described(train_cfg=dict(by_epoch=True, max_epochs=7, **kwargs), custom_hooks=[Note()])).train()
+        return list(when)
+    assert run(val_interval=3) == [3, 6, 7]
+    assert run(val_begin=4, val_interval=2) == [4, 6, 7]
+    assert run(val_interval=3, dynamic_intervals=[(5, 1)]) == [3, 4, 5, 6, 7]
+    runner = Runner(**described(train_cfg=dict(by_epoch=True, max_epochs=7, val_begin=2, val_interval=3)))
+    assert (runner.val_begin, runner.val_interval) == (2, 3)
+
+def test_a_validation_in_half_precision_runs_under_autocast():
+    seen = []
+    class Sees(ToyModel):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            seen.append((mode, torch.is_autocast_enabled('cpu')))
+            return super().forward(inputs, data_samples, mode)
+    run = Runner(**described(model=Sees(), val_cfg=dict(fp16=True)))
+    run.val()
+    assert set(seen) == {('predict', True)}
+
+def test_the_loss_of_a_validation_is_shown_for_every_habit_of_models():
+    assert 'loss' in objects(val_dataloader=objects().train_dataloader).val()
+    both = Runner(**described(val_cfg=dict(with_loss=True))).val()
+    assert list(both)[:3] == ['loss_cls', 'loss_size', 'loss'] and both['of'] == 24
+    class Adds(ToyModel):
+        def val_step(self, data): return [*super().val_step(data), dict(loss=torch.tensor(2.))]
+    assert Runner(**described(model=Adds())).val() == pytest.approx(dict(loss=2., hits=Runner(**described(model=Adds())).val()['hits'], of=24), abs=24)
+
+def test_a_loop_of_ones_own_is_found_by_name_and_given_what_it_takes():
+    @LOOPS.register_module(force=True)
+    class Short(EpochBasedTrainLoop):
+        def __init__(self, runner, dataloader, max_epochs, note=''):
+            super().__init__(runner, dataloader, max_epochs)
+            self.note = note
+    run = Runner(**described(train_cfg=dict(type='Short', max_epochs=1, note='mine')))
+    run.train()
+    assert (run.train_loop.note, run.iter, run.val_loop.metrics['of']) == ('mine', 4, 24)
+
+def test_a_loop_of_mmengines_kind_runs_as_one_line_and_calls_its_hooks():
+    @LOOPS.register_module(force=True)
+    class Foreign(DataLoop):
+        def __init__(self, runner, dataloader, max_epochs):
+            super().__init__(runner, dataloader)
+            self._max_epochs,self._epoch,self._iter = max_epochs,0,0
+        max_epochs,epoch,iter = (property(lambda self, nm=nm: getattr(self, nm)) for nm in ('_max_epochs', '_epoch', '_iter'))
+        def run(self):
+            self.runner.call_hook('before_train')
+            while self._epoch < self._max_epochs:
+                self.runner.call_hook('before_train_epoch')
+                for i,batch in enumerate(self.dataloader):
+                    self.runner.call_hook('before_train_iter', batch_idx=i, data_batch=batch)
+                    outputs = self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+                    self.runner.call_hook('after_train_iter', batch_idx=i, data_batch=batch, outputs=outputs)
+                    self._iter += 1
+                self.runner.call_hook('after_train_epoch')
+                self._epoch += 1
+            self.runner.call_hook('after_train')
+            return self.runner.model
+    seen = []
+    class Note:
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None): seen.append((runner.iter, batch_idx, 'loss' in outputs))
+    mine = Runner(**described(train_cfg=dict(type='Foreign', max_epochs=2), custom_hooks=[Note()]))
+    mine.train()
+    assert (mine.epoch, mine.iter, mine.status, seen[:5]) == (2, 8, 'done', [(0, 0, True), (1, 1, True), (2, 2, True), (3, 3, True), (4, 0, True)])
+    lines = Runner(**described())
+    lines.train()
+    assert equal(mine.model, lines.model), 'the same sums, line by line or all at once'
+
+def test_a_train_step_of_ones_own_is_called_whole_and_the_loops_lines_stand_back():
+    class Whole(ToyModel):
+        def train_step(self, data, optim_wrapper):
+            with optim_wrapper.optim_context(self): loss,log = self.parse_losses(self._run_forward(self.data_preprocessor(data, True), 'loss'))
+            optim_wrapper.update_params(loss)
+            return log
+    torch.manual_seed(0)
+    whole = Runner(**described(model=Whole(), log_level='INFO'))
+    whole.train()
+    said = [o.text for o in whole.logger.recent]
+    assert any("Whole.train_step is called whole, and does forward, backward and the optimizer's step; the loop's own lines stand back" in o for o in said)
+    lines = Runner(**described())
+    lines.train()
+    assert equal(whole.model, lines.model)
+
+def test_a_train_step_of_mmcvs_kind_returns_the_loss_and_what_is_to_be_logged():
+    class Old(nn.Linear):
+        def train_step(self, data, optimizer):
+            loss = F.cross_entropy(self(data[0]), data[1])
+            return dict(loss=loss, log_vars=dict(loss_cls=float(loss)), num_samples=len(data[0]))
+    torch.manual_seed(0)
+    old = objects(model=Old(4, 2), loss_fn=None)
+    old.train()
+    torch.manual_seed(0)
+    new = objects()
+    new.train()
+    assert equal(old.model, new.model) and list(old.logs('train/loss_cls'))
+
+@pytest.mark.parametrize('by', ['hook', 'loop'])
+def test_accumulating_four_small_batches_equals_one_large_one(by):
+    def run(batch, n):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2).double()
+        x = torch.randn(24, 4, generator=torch.Generator().manual_seed(0)).double()
+        data = DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), batch)
+        optim = OptimWrapper(torch.optim.SGD(model.parameters(), .1, momentum=.9), accumulative_counts=n)
+        Runner(model, train_dataloader=data, optim_wrapper=optim, loss_fn=F.cross_entropy, max_epochs=3, log_level='ERROR').train()
+        return model
+    small,large = run(2, 4),run(8, 1)
+    for a,b in zip(small.parameters(), large.parameters()): torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+def test_the_last_cycle_of_a_run_is_divided_by_its_own_length():
+    torch.manual_seed(0)
+    grads = []
+    model = nn.Linear(4, 2).double()
+    x = torch.randn(6, 4).double()
+    run = Runner(model, train_dataloader=DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), 1), loss_fn=F.cross_entropy, accumulate=4,
+                 optimizer=torch.optim.SGD(model.parameters(), 0.), max_epochs=1, log_level='ERROR')
+    @run.on('before_optim_step')
+    def keep(): grads.append(model.weight.grad.clone())
+    run.train()
+    for got,part in zip(grads, (x[:4], x[4:]), strict=True):
+        model.zero_grad()
+        F.cross_entropy(model(part), (part.sum(1) > 0).long()).backward()
+        torch.testing.assert_close(got, model.weight.grad, rtol=1e-12, atol=1e-12)
+
+def test_mixed_precision_on_the_cpu_trains_in_bfloat16():
+    seen = []
+    class Sees(ToyModel):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            seen.append(self.net(torch.stack(inputs)).dtype)
+            return super().forward(inputs, data_samples, mode)
+    run = Runner(**described(model=Sees(), optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16', optimizer=dict(type='SGD', lr=.1)), val_dataloader=None,
+                             val_cfg=None, val_evaluator=None))
+    run.train()
+    assert set(seen) == {torch.bfloat16} and run.model.net[0].weight.dtype is torch.float32 and run.iter == 8
+
+def test_the_optimizer_hook_of_mmcv_owns_backward_and_step():
+    run = Runner(**described(custom_hooks=[dict(type='OptimizerHook', grad_clip=False)], log_level='INFO'))
+    owned = Runner(**described())
+    run.train()
+    owned.train()
+    assert equal(run.model, owned.model)
+    assert any("OptimizerHook does backward and the optimizer's step; the loop's own lines for them stand back." == o.text for o in run.logger.recent)
+    run.hooks['OptimizerHook'].off()
+    before = run.model.net[0].weight.clone()
+    run.train(epochs=1)
+    assert torch.equal(before, run.model.net[0].weight), 'switched off, nobody updates the weights'
+
+TOUCHED = {
+    'optimizer': lambda r: isinstance(r.optimizer, torch.optim.SGD),
+    'optim_wrapper': lambda r: r.optim_wrapper.get_lr() == {'lr': [.1]},
+    'outputs': lambda r: set(r.outputs) == {'loss_cls', 'loss_size', 'loss'},
+    'data_batch': lambda r: set(r.data_batch) == {'inputs', 'data_samples'},
+    'data_loader': lambda r: r.data_loader is r.train_dataloader,
+    'inner_iter': lambda r: r.inner_iter == r.iter % 4,
+    'mode': lambda r: r.mode == 'train',
+    'log_buffer': lambda r: (r.log_buffer.update({'x': 1.}, 2), r.log_buffer.output['x'] == 1.)[1] and r.log_buffer.ready,
+    'meta': lambda r: r.meta.setdefault('hook_msgs', {}) is r.meta['hook_msgs'],
+    'train_loop.stop_training': lambda r: r.train_loop.stop_training is False,
+    'train_loop.dataloader': lambda r: r.train_loop.dataloader.dataset.metainfo['classes'] == ('below', 'above'),
+    '_hooks': lambda r: [type(o).__name__ for o in r._hooks] == [type(o).__name__ for o in r.hooks],
+    'param_schedulers': lambda r: len(r.param_schedulers) == 1,
+    'visualizer': lambda r: callable(r.visualizer.add_scalars),
+    'message_hub': lambda r: r.message_hub.get_info('iter') == r.iter,
+    'model': lambda r: isinstance(r.model, ToyModel),
+    'model_name': lambda r: r.model_name == 'ToyModel',
+    'logger': lambda r: isinstance(r.logger, logging.Logger),
+    'cfg': lambda r: r.cfg is None,
+    'work_dir': lambda r: r.work_dir is None,
+    'timestamp': lambda r: len(r.timestamp.split('_')) >= 2,
+    'epoch and iter': lambda r: (r.epoch, r._epoch, r._iter) == (r.train_loop.epoch, r.epoch, r.iter),
+    'max_epochs and max_iters': lambda r: (r.max_epochs, r.max_iters, r._max_epochs, r._max_iters) == (2, 8, 2, 8),
+    'rank and world_size': lambda r: (r.rank, r.world_size, r.distributed) == (0, 1, False),
+    'seed and deterministic': lambda r: (r.seed, r.deterministic) == (0, False),
+    'val_loop and val_evaluator': lambda r: r._val_loop is r.val_loop and r.val_evaluator is r.val_loop.evaluator,
+    'val_begin and val_interval': lambda r: (r.val_begin, r.val_interval) == (1, 1),
+    'current_lr and current_momentum': lambda r: (r.current_lr(), r.current_momentum()) == ([.1], [0]),
+    'call_hook': lambda r: r.call_hook('before_something_of_ones_own') is None,
+    'every_n_iters': lambda r: Hook().every_n_iters(r, 1),
+    'strategy': lambda r: r.strategy.unwrap(r.model) is r.model,
+    'log_processor': lambda r: r.log_processor.by_epoch,
+    'default_scope': lambda r: r.default_scope == 'mmengine',
+    'experiment_name': lambda r: r.experiment_name == 'ToyModel',
+}
+
+@pytest.fixture(scope='module')
+def touched():
+    "What a hook in the middle of training finds"
+    found = {}
+    class Touches:
+        def after_train_iter(self, runner):
+            for nm,look in TOUCHED.items():
+                try: found.setdefault(nm, set()).add(bool(look(runner)))
+                except Exception as e: found.setdefault(nm, set()).add(repr(e))
+    Runner(**described(custom_hooks=[Touches()], param_scheduler=dict(type='MultiStepLR', milestones=[9]))).train()
+    return found
+
+@pytest.mark.parametrize('name', TOUCHED)
+def test_what_foreign_hooks_touch_is_there(touched, name): assert touched[name] == {True}
+
+def test_stop_training_ends_the_run_after_the_epoch():
+    class Ends:
+        def after_train_iter(self, runner): runner.train_loop.stop_training = True
+    run = Runner(**described(custom_hooks=[Ends()]))
+    run.train()
+    assert (run.epoch, run.iter, run.status) == (1, 4, 'done')
