@@ -9,7 +9,7 @@ __all__ = ['hiring', 'own_generators', 'rest_of', 'Batches']
 import gc
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from weakref import finalize
 
@@ -45,7 +45,8 @@ def rest_of(
     "Go over `loader` without its first `n` batches, where the random generators are as they were when it was first gone over"
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         it = iter(loader)
-        for _ in range(n): next(it, None)
+        for _ in range(n):
+            with suppress(Exception): next(it, None) # it may have been left out because it fails
         return it
     torch.empty((), dtype=torch.int64).random_(generator=loader.generator) # a loader draws the seed of its workers first
     batched = loader.batch_sampler is not None
@@ -88,22 +89,28 @@ class Batches:
     def take(self):
         "The batch of this iteration: the held one, or the next of the pass"
         if self.held: return self._batch
-        drawn = torch.default_generator.get_state()
         try: self._fetch()
         except BaseException:
-            torch.default_generator.set_state(drawn)
             self.failed = True
             raise
         return self._batch
 
+    def _next(self):
+        "The next batch of the pass; one that fails has drawn nothing"
+        drawn = torch.default_generator.get_state()
+        try: return next(self._it, self.none)
+        except BaseException:
+            torch.default_generator.set_state(drawn)
+            raise
+
     def _fetch(self):
         if self.failed:
             self._go_over(self._again())
-            self._ahead,self.failed = self.none,False
+            self.failed = False
         if self._it is None: self._begin()
-        if self._ahead is self.none: self._ahead = next(self._it, self.none)
+        if self._ahead is self.none: self._ahead = self._next()
         if self._ahead is self.none: raise RuntimeError(self._short())
-        following = next(self._it, self.none) if self.length is None else self.none
+        following = self._next() if self.length is None else self.none
         self._batch,self._ahead,self.held = self._ahead,following,True
         self.taken += 1
 
@@ -133,8 +140,9 @@ class Batches:
 
     def _again(self):
         "An iterator over what is left of this pass, None if that is all of it"
-        if self.taken == 0: return self._start.put()
-        with self._start.again(), hiring(): return rest_of(self.loader, self.taken)
+        n = self.taken + (self._ahead is not self.none)
+        if n == 0: return self._start.put()
+        with self._start.again(), hiring(): return rest_of(self.loader, n)
     def give_up(self):
         "The batch that could not be fetched is left out"
         if self.failed and not self.held: self.taken += 1

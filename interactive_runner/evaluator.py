@@ -164,7 +164,9 @@ def keep(value, at_most=inf):
 @keep.register
 def _(value:torch.Tensor, at_most=inf):
     was = value.detach().clone()
-    return torch.no_grad()(lambda: value.copy_(was))
+    def back():
+        with torch.no_grad(): value.copy_(was)
+    return back
 
 @keep.register
 def _(value:np.ndarray, at_most=inf):
@@ -337,7 +339,8 @@ def offline_evaluate(self:Evaluator,
         raise ValueError(f"there must be as many data as predictions, got {len(data)} and {len(data_samples)}.")
     with self.aside():
         n = 0
-        for chunk in chunked(zip(data_samples, repeat(None) if data is None else data), chunk_size):
+        pairs = zip(data_samples, repeat(None) if data is None else data, strict=data is not None)
+        for chunk in chunked(pairs, chunk_size):
             samples,batch = map(list, zip(*chunk))
             self._take(partial(_together, as_dicts(samples), None if data is None else batch))
             n += len(samples)
@@ -354,7 +357,7 @@ def plain(
     if isinstance(o, np.generic): return plain(o.item(), where)
     if isinstance(o, Mapping): return {plain(k, f'the keys of {where}'): plain(v, f'{where}[{k!r}]') for k,v in o.items()}
     if isinstance(o, (list, tuple)): return (tuple if isinstance(o, tuple) else list)(plain(v, f'{where}[{i}]') for i,v in enumerate(o))
-    if o is None or type(o) in (bool, int, float, complex, str, bytes): return o
+    if o is None or type(o) in (bool, int, float, complex, str): return o
     raise TypeError(f"{where} is a {type(o).__module__}.{type(o).__qualname__}, which a file that is safe to load cannot hold: "
                     "give tensors, arrays, numbers, text, and lists, tuples or dicts of them.")
 

@@ -85,6 +85,38 @@ def test_a_loader_built_anew_can_be_entered_in_the_middle_of_an_epoch(kind):
     assert all_equal(list(islice(rest_of(other, 2), 3)), list(islice(one, 2, 5)))
 
 
+class Faulty(IterableDataset):
+    "A stream that draws, and fails where it is told"
+    def __init__(self, *bad): self.bad = list(bad)
+    def __iter__(self): return map(self.get, range(6))
+    def get(self, i):
+        drawn = torch.rand(())
+        if i in self.bad: raise OSError(f'{i} is away')
+        return i + drawn
+
+@pytest.mark.parametrize('bad', range(6))
+def test_a_stream_that_fails_goes_on_with_what_it_would_have_given(bad):
+    def give(dataset):
+        torch.manual_seed(4)
+        batches,got = Batches(build_dataloader(dict(dataset=dataset, batch_size=None))),[]
+        while True:
+            try: got.append(batches.take())
+            except OSError: dataset.bad.clear()
+            else:
+                if batches.release(): return torch.stack([*got, torch.rand(())])
+    assert torch.equal(give(Faulty(bad)), give(Faulty()))
+
+
+@pytest.mark.parametrize('bad', [[0], [1], [3], [2, 3], [0, 1], [5], [1, 4]])
+def test_of_a_stream_only_what_fails_is_left_out(bad):
+    batches,got,ended = Batches(build_dataloader(dict(dataset=Faulty(*bad), batch_size=None))),[],False
+    while not ended:
+        try: got.append(int(batches.take()))
+        except OSError: batches.give_up()
+        ended = batches.release()
+    assert got == [i for i in range(6) if i not in bad]
+
+
 def test_what_seeded_workers_draw_is_known_and_differs():
     drawn = list(build_dataloader(dict(dataset=Draws(), batch_size=None, num_workers=2), seed=11))
     for id,numbers in enumerate(drawn):
