@@ -196,7 +196,7 @@ def _remove(self:CheckpointHook, name):
 # %% ../../nbs/66_hooks.checkpoint.ipynb #32c7ece6
 @patch
 def after_val_epoch(self:CheckpointHook, runner, metrics):
-    if not self.save_best or self.folder is None: return
+    if not self.save_best or self.folder is None or not runner.training: return
     if not metrics: return runner.say(f"save_best={self.save_best!r}: the validation gave no metrics.")
     asked = [_first(self.best or metrics)] if self.save_best == 'auto' else self._asked()
     for nm in asked:
