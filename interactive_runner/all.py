@@ -1,5 +1,5 @@
 "The names that one needs to begin; everything else is in the modules"
-from . import flexible
+from . import flexible, saving # they add methods to the runner
 from .base_model import BaseModel
 from .config import Config
 from .data import Batches
@@ -22,6 +22,6 @@ from .runner import Runner
 FlexibleRunner = Runner # MMEngine's name for a runner with exchangeable strategies
 
 __all__ = ['AmpOptimWrapper', 'BaseMetric', 'BaseModel', 'Batches', 'Config', 'DATASETS', 'DataLoop', 'EpochBasedTrainLoop', 'Evaluator', 'FlexibleRunner',
-           'HOOKS', 'Hook', 'HookTable', 'IterBasedTrainLoop', 'IterTimerHook', 'LOOPS', 'LogProcessor', 'LoggerHook', 'Loop', 'METRICS', 'MODELS', 'MessageHub',
-           'OptimWrapper', 'OptimWrapperDict', 'Player', 'Priority', 'ProgressHook', 'Registry', 'Runner', 'RuntimeInfoHook', 'TestLoop', 'ValLoop', 'accuracy',
-           'commits']
+           'HOOKS', 'Hook', 'HookTable', 'IterBasedTrainLoop', 'IterTimerHook', 'LOOPS', 'LogProcessor', 'LoggerHook', 'Loop', 'METRICS', 'MODELS',
+           'MessageHub', 'OptimWrapper', 'OptimWrapperDict', 'Player', 'Priority', 'ProgressHook', 'Registry', 'Runner', 'RuntimeInfoHook', 'TestLoop',
+           'ValLoop', 'accuracy', 'commits']

@@ -60,7 +60,7 @@ def foreign(
     todo,seen = [('', data)],set()
     while todo:
         where,o = todo.pop()
-        if type(o) not in PLAIN: yield where,o
+        if type(o) not in PLAIN or (type(o) is bytes and not o): yield where,o # torch refuses bytes that are empty
         elif id(o) not in seen: todo += _parts(where, o)
         if type(o) in HOLDERS: seen.add(id(o)) # it may hold itself
 
@@ -143,6 +143,7 @@ class Array:
 
 def _empty(kind, shape, code): return kind()
 def _number(dtype, raw): return dtype.read(raw)[0].item()
+def _no_bytes(): return b'' # an empty array has these
 
 # %% ../nbs/36_ckpt.ipynb #d3226a31
 class History:
@@ -161,7 +162,8 @@ class History:
 def _name_only(o, name): return f'{getattr(o, "__name__", "?")}.{name}'
 
 _cores = 'numpy.core', 'numpy._core' # before and since numpy 2
-STAND_INS = [(History, 'mmengine.logging.history_buffer.HistoryBuffer'), (_name_only, 'builtins.getattr'), (Array, 'numpy.ndarray'), (Dtype, 'numpy.dtype'),
+STAND_INS = [(History, 'mmengine.logging.history_buffer.HistoryBuffer'), (_name_only, 'builtins.getattr'), (_no_bytes, 'builtins.bytes'),
+             (Array, 'numpy.ndarray'), (Dtype, 'numpy.dtype'),
              *((_empty, f'{o}.multiarray._reconstruct') for o in _cores), *((_number, f'{o}.multiarray.scalar') for o in _cores)]
 
 @contextmanager

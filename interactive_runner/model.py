@@ -255,4 +255,4 @@ class IterStart:
         for p,_ in self.grads: p.grad = None
         backward(loss)
         for p,g in self.grads:
-            if g is not None: p.grad = g if p.grad is None else g+p.grad
+            if g is not None: p.grad = g.clone() if p.grad is None else g+p.grad # the old ones stay as they are, whatever is done in place to the new

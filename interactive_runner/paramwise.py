@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from .core import choices, closest
-from .optim import OptimWrapper, OptimWrapperDict
+from .optim import OptimWrapper, OptimWrapperDict, is_optimizer
 from .registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 # %% ../nbs/33_paramwise.ipynb #e4431ab8
@@ -139,11 +139,11 @@ def build_optim_wrapper(
 ): # an `OptimWrapper` or `OptimWrapperDict`
     "The optimizer wrapper that `cfg` stands for"
     if hasattr(cfg, 'update_params'): return cfg
-    if hasattr(cfg, 'param_groups'): return OptimWrapper(cfg)
+    if is_optimizer(cfg): return OptimWrapper(cfg)
     if not isinstance(cfg, Mapping):
         raise TypeError("optim_wrapper must be an OptimWrapper, an optimizer of torch, or a dict such as "
                         f"dict(optimizer=dict(type='SGD', lr=.1)), got {cfg!r:.80} ({type(cfg).__name__}).")
-    if hasattr(cfg.get('optimizer'), 'param_groups'): return _around(cfg)
+    if is_optimizer(cfg.get('optimizer')): return _around(cfg)
     if 'constructor' in cfg or 'optimizer' in cfg: return _construct(cfg, model)
     return _several(cfg, model)
 
@@ -166,7 +166,7 @@ def _construct(cfg, model):
 
 def _several(cfg, model):
     "Wrappers by name"
-    bad = [k for k,o in cfg.items() if isinstance(o, Mapping) or not (hasattr(o, 'update_params') or hasattr(o, 'param_groups'))]
+    bad = [k for k,o in cfg.items() if isinstance(o, Mapping) or not (hasattr(o, 'update_params') or is_optimizer(o))]
     if not cfg or bad:
         raise ValueError(f"optim_wrapper is a dict with {choices(cfg)}. It needs optimizer=dict(type='SGD', lr=.1), or each entry must be an OptimWrapper "
                          "or an optimizer" + (f", which {choices(bad)} is not: build it with its part of the model first." if bad else "."))

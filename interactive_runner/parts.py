@@ -249,4 +249,5 @@ def scale_lr(
 def surroundings() -> dict:
     "Versions and machine"
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return dict(platform=platform.platform(), python=sys.version.split()[0], torch=torch.__version__, gpus=', '.join(gpus) or 'none', threads=torch.get_num_threads())
+    return dict(platform=platform.platform(), python=sys.version.split()[0], torch=torch.__version__,
+                gpus=', '.join(gpus) or 'none', threads=torch.get_num_threads())

@@ -163,9 +163,8 @@ def _optim_wrapper(self):
 def _param_schedulers(self):
     "The schedulers of the optimizer's numbers, None if there are none; built when they are first asked for"
     if self._schedulers is None: return None
-    end = self.max_epochs if self.by_epoch else self.max_iters
-    with self.building():
-        return build_param_scheduler(self._schedulers, self.optim_wrapper, {} if end is None else dict(end=end), self.loop_length('train'))
+    ends = {nm: n for nm in ('max_epochs', 'max_iters') if (n := getattr(self, nm)) is not None}
+    with self.building(): return build_param_scheduler(self._schedulers, self.optim_wrapper, ends, self.loop_length('train'))
 
 for _nm,_make in dict(optim_wrapper=_optim_wrapper, param_schedulers=_param_schedulers).items():
     setattr(Runner, _nm, cached_property(_make))
@@ -243,6 +242,10 @@ def optim_owner(self:Runner):
     if self._owner[0] != self.hooks.version: self._owner = self.hooks.version, next((r for r in self.hooks.rows if owns_optim(r.hook)), None)
     return self._owner[1]
 @patch(as_prop=True)
+def training(self:Runner):
+    "Whether training is under way, perhaps in a validation that belongs to it"
+    return 'train' in self.player.cursor.opened
+@patch(as_prop=True)
 def seed(self:Runner): return self.randomness['seed']
 @patch(as_prop=True)
 def model_name(self:Runner): return type(self.strategy.unwrap(self.model)).__name__
@@ -309,14 +312,16 @@ def _trainable(self:Runner):
 @patch
 def _longer(self:Runner, epochs=None, iters=None):
     "Let the loop end `epochs` or `iters` after what is complete"
-    for nm,more,now in (('max_epochs', epochs, self.epoch), ('max_iters', iters, self.iter)):
+    for nm,more in (('max_epochs', epochs), ('max_iters', iters)):
         if more is None: continue
         if (nm == 'max_epochs') != self.by_epoch:
             raise ValueError(f"this run is counted by {'epochs=' if self.by_epoch else 'iters='}, so give that one.")
         parts.check_number('epochs' if self.by_epoch else 'iters', more)
         if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
         if self.train_loop is None: self._trainable()
-        setattr(self.train_loop, nm, now+more)
+        if getattr(self.train_loop, nm) is None: setattr(self.train_loop, nm, more)
+        self._get_ready('train') # a checkpoint may say what is complete
+        setattr(self.train_loop, nm, getattr(self, nm[4:-1])+more)
         if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
         self.player.extend()
     self._trainable()

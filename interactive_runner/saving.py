@@ -162,12 +162,14 @@ def check_resumable(
 ):
     "Complain about a checkpoint with which a run cannot go on"
     if not isinstance(checkpoint, dict) or not {'epoch', 'iter'} <= checkpoint.get('meta', {}).keys():
-        raise ValueError(f"{filename} does not say where its run stood, so no run can go on from it. For its weights alone use load_from= or load_checkpoint().")
-    for nm,own,look,arg in (('optimizer', optim and optim.state_dict(), _groups, 'resume_optimizer'), ('param_schedulers', schedulers, _count, 'resume_param_scheduler')):
-        if not own or nm not in checkpoint or (saved := look(checkpoint[nm])) == (mine := look(own)): continue
-        what = 'numbers of tensors in the parameter groups of the optimizer' if nm == 'optimizer' else 'numbers of schedulers'
-        raise ValueError(f"{filename} does not fit this run: {what} are {saved} in the file and {mine} here. Make them as they were, or leave them out with "
-                         f"runner.resume(filename, {arg}=False).")
+        raise ValueError(f"{filename} does not say where its run stood, so a run cannot go on from it. For the weights use load_from= or load_checkpoint().")
+    def agree(what, saved, own, look, arg):
+        if not own or saved is None or look(saved) == look(own): return
+        raise ValueError(f"{filename} does not fit this run: {what} are {look(saved)} in the file and {look(own)} here. "
+                         f"Make them as they were, or leave them out with runner.resume(filename, {arg}=False).")
+    mine = None if optim is None else optim.state_dict()
+    agree('numbers of tensors in the parameter groups of the optimizer', checkpoint.get('optimizer'), mine, _groups, 'resume_optimizer')
+    agree('numbers of schedulers', checkpoint.get('param_schedulers'), schedulers, _count, 'resume_param_scheduler')
 
 # %% ../nbs/43_saving.ipynb #851096ad
 @patch
@@ -251,7 +253,8 @@ def _to_resume(self:Runner):
     asked = self._resume
     if isinstance(asked, (str, PathLike)): return asked
     if not asked or self._load_from is not None: return self._load_from if asked else None
-    if self.work_dir is None: raise ValueError("resume=True looks for the latest checkpoint in the folder of the run, and there is none. Pass work_dir=, or load_from= a file.")
+    if self.work_dir is None:
+        raise ValueError("resume=True looks for the latest checkpoint in the folder of the run, which has none. Pass work_dir=, or load_from= a file.")
     path = ckpt.find_latest_checkpoint(self.work_dir)
     if path is None: self.logger.info(f"there is no checkpoint in {self.work_dir} yet: the run begins at its beginning")
     return path

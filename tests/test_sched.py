@@ -351,7 +351,7 @@ def test_what_describes_no_scheduler_is_refused(cfg, error, says):
 # the hook
 
 def run(scheds, epochs=2, iters=3, metrics=None):
-    hook,runner = ParamSchedulerHook(),SimpleNamespace(param_schedulers=scheds, by_epoch=True)
+    hook,runner = ParamSchedulerHook(),SimpleNamespace(param_schedulers=scheds, by_epoch=True, training=True)
     hook.before_train(runner)
     for _ in range(epochs):
         for _ in range(iters): hook.after_train_iter(runner)

@@ -51,5 +51,5 @@ class ParamSchedulerHook(Hook):
         for o in listed(runner.param_schedulers):
             if goes_by_epoch(o) and not isinstance(o, ReduceLROnPlateau): o.step()
     def after_val_epoch(self, runner, metrics):
-        for o in listed(runner.param_schedulers):
+        for o in listed(runner.param_schedulers) if runner.training else ():
             if metrics and wants_metrics(o): o.step(watched(o, metrics) if isinstance(o, ReduceLROnPlateau) else metrics)
