@@ -300,7 +300,7 @@ def test_a_train_step_of_mmcvs_kind_returns_the_loss_and_what_is_to_be_logged():
     class Old(nn.Linear):
         def train_step(self, data, optimizer):
             loss = F.cross_entropy(self(data[0]), data[1])
-            return dict(loss=loss, log_vars=dict(loss_cls=float(loss)), num_samples=len(data[0]))
+            return dict(loss=loss, log_vars=dict(loss_cls=float(loss.detach())), num_samples=len(data[0]))
     torch.manual_seed(0)
     old = objects(model=Old(4, 2), loss_fn=None)
     old.train()
