@@ -293,3 +293,15 @@ def test_in_a_real_run_the_edit_is_what_the_numbers_show():
     runner.train()
     assert list(runner.logs('train/lr')['train/lr']) == [.1, .1, .03, .03, .03, .03]
     assert 'lr was set to 0.03 at iteration 2' in text(rows(runner.panel.optim)[0].note)
+
+def test_a_scheduler_of_the_run_is_announced_for_what_it_sets():
+    net = nn.Linear(2, 1)
+    data = [(torch.zeros(4, 2), torch.zeros(4, 1))]
+    scheds = [dict(type='ExponentialLR', gamma=.9), dict(type='CosineAnnealingMomentum', T_max=4)]
+    runner = Runner(net, train_dataloader=data, optimizer=SGD(net.parameters(), .1, momentum=.9), loss_fn=nn.functional.mse_loss, max_epochs=3,
+                    param_scheduler=scheds, log_level='ERROR')
+    view = runner.panel.optim
+    assert 'A scheduler' not in view.parts[next(iter(view.parts))].head.value, 'none is built before the run begins'
+    runner.train(epochs=1)
+    view.refresh()
+    assert 'A scheduler sets lr and momentum: an edit lasts until its next change.' in view.parts[next(iter(view.parts))].head.value
