@@ -302,6 +302,7 @@ class ValLoop(DataLoop):
     @torch.no_grad()
     def forward(self):
         self.begin_work()
+        self._evaluator('undo') # of an iteration that is begun again
         model,adapter,kind = self.runner.model,self.runner.adapter,self.runner.device.type
         if model.training: set_training(model, False)
         with torch.autocast(kind, half(kind)) if self.fp16 else nullcontext():

@@ -398,9 +398,9 @@ def _evaluate(self:Runner, loop, mode):
     if self.status == 'running': raise RuntimeError(f"the run is going on: pause() it before {mode}().")
     self._get_ready(mode)
     aside = self.status in ('paused', 'error')
-    loop,main = loop.another(),self.player
-    self.player = Player(loop, HookTable() if aside else self.hooks, self, self.guard, self.logger.info)
     with self.guard.aside(), getattr(loop.evaluator, 'aside', nullcontext)():
+        loop,main = loop.another(),self.player
+        self.player = Player(loop, HookTable() if aside else self.hooks, self, self.guard, self.logger.info)
         try: self.player.run()
         finally:
             self.player = main
