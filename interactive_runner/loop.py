@@ -42,6 +42,11 @@ class DataLoop(Loop):
     def open(self):
         "Build the loader, if it was only described; its batches"
         return self.batches
+    @property
+    def length(self):
+        "Batches in a pass; None if that is not known, or the loader not built yet"
+        batches = vars(self).get('batches')
+        return batches and (batches.length or batches.seen)
     def another(self):
         "A loop over the same loader, at its beginning"
         res = copy(self)
@@ -204,7 +209,7 @@ class EpochBasedTrainLoop(TrainLoop):
     def unfinished(self): return self.val_due or (self.epoch < self.max_epochs and not self.halted)
     @property
     def max_iters(self):
-        n = self.batches.length or self.batches.seen
+        n = self.length
         return None if n is None or self.max_epochs is None else n*self.max_epochs
     @property
     def is_last(self): return self.epoch+1 == self.max_epochs and self.batches.is_last

@@ -84,6 +84,8 @@ def check(
     check_optimizer(given['optimizer'])
     check_length(given['max_epochs'], given['max_iters'])
     for nm in ('accumulate', 'val_begin', 'val_interval'): check_number(nm, given[nm])
+    twice = [nm for nm in ('train_cfg', *INSTEAD['train_cfg']) if given[nm] is not None]
+    if len(twice) > 1: raise ValueError(f"{' and '.join(twice)} each describe the loop of training: give one of them.")
     for nm in ('auto_scale_lr', 'env_cfg', 'default_hooks', 'randomness'): check_kind(nm, given[nm], Mapping)
     check_kind('custom_hooks', given['custom_hooks'], list, tuple)
     check_kind('compile', given['compile'], bool, Mapping)

@@ -154,7 +154,7 @@ def arguments(
         try: params = signature(o).parameters.values()
         except ValueError: return None # it hides them
         names += [p.name for p in params if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) and p.name != 'self']
-        if not any(p.kind is Parameter.VAR_KEYWORD for p in params): return names
+        if not any(p.kind is Parameter.VAR_KEYWORD for p in params): return list(dict.fromkeys(names))
 
 def _hint(what, args):
     "The nearest parameter for each argument that `what` does not take"
@@ -179,7 +179,7 @@ def build_from_cfg(
         args = {nm: v for nm,v in given.items() if allowed is None or nm in allowed} | args
         try: return what(**args)
         except Exception as e:
-            e.add_note(f"while building {registry.name} {kind!r} from a dict.{_hint(what, args)}")
+            e.add_note(f"while building {registry.name} {getattr(kind, '__name__', kind)} from a dict.{_hint(what, args)}")
             raise
 
 @patch

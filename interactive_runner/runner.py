@@ -191,7 +191,8 @@ def _make_logs(self:Runner, log_processor, log_level, visualizer):
 
 @patch
 def _make_player(self:Runner, defaults, custom):
-    self.guard = late(GUARD)(self.model, self.message_hub, self.seed, self.logger.info, self, self._own_generators())
+    seed = self.seed + self.strategy.rank if self.randomness['diff_rank_seed'] and self.seed is not None else self.seed
+    self.guard = late(GUARD)(self.model, self.message_hub, seed, self.logger.info, self, self._own_generators())
     loop = self.main if self.train_loop is not None else self.val_loop or self.test_loop or self.main
     self.player = Player(loop, HookTable(say=self.logger.info), runner=self, around=self.guard, say=self.logger.info)
     self.hooks,self._ready,self._owner = self.player.hooks,set(),(-1, None)
@@ -263,8 +264,7 @@ def owns_optim(hook) -> bool:
 @patch
 def loop_length(self:Runner, mode:str) -> int|None:
     "Batches in a pass of the loop of `mode`, None if unknown"
-    batches = getattr(getattr(self, f'{mode}_loop'), 'batches', None)
-    return batches and (batches.length or batches.seen)
+    return getattr(getattr(self, f'{mode}_loop'), 'length', None)
 
 # %% ../nbs/41_runner.ipynb #29b8d9d0
 @patch

@@ -119,7 +119,8 @@ GROUPS = {
     'a launcher': (dict(launcher='pytorch'), "launcher 'pytorch' starts several processes"),
     'neither by_epoch nor type': (dict(train_cfg=dict(max_epochs=3)), "train_cfg has neither 'by_epoch' nor 'type', got max_epochs"),
     'a preprocessor for an object': (dict(model=nn.Linear(4, 2), data_preprocessor=dict()), 'data_preprocessor is for a model that is given as a dict'),
-    'both lengths': (dict(max_epochs=1, max_iters=1), 'exclude each other'),
+    'both lengths': (dict(train_cfg=None, max_epochs=1, max_iters=1), 'exclude each other'),
+    'a loop twice': (dict(max_epochs=1), 'train_cfg and max_epochs each describe the loop of training: give one of them'),
 }
 
 @pytest.mark.parametrize('what', GROUPS)
@@ -418,3 +419,73 @@ def test_stop_training_ends_the_run_after_the_epoch():
     run = Runner(**described(custom_hooks=[Ends()]))
     run.train()
     assert (run.epoch, run.iter, run.status) == (1, 4, 'done')
+
+def test_a_model_of_hugging_faces_kind_is_called_with_the_batch_and_only_its_loss_is_logged():
+    from collections import OrderedDict
+    class Output(OrderedDict):
+        __getattr__ = OrderedDict.__getitem__
+    class Face(nn.Linear):
+        def forward(self, input_ids, labels=None):
+            logits = super().forward(input_ids)
+            return Output(logits=logits) if labels is None else Output(loss=F.cross_entropy(logits, labels), logits=logits)
+    x = torch.randn(12, 4)
+    batches = [dict(input_ids=x, labels=(x.sum(1) > 0).long())]*3
+    hits = lambda pred, target: (pred['logits'].argmax(1) == target).float().mean()
+    run = objects(model=Face(4, 2), loss_fn=None, train_dataloader=batches, val_dataloader=batches, metrics=dict(accuracy=hits))
+    run.train()
+    assert set(run.outputs) == {'loss'} and run.val().keys() == {'loss', 'accuracy'}
+
+def test_gradients_are_true_and_unclipped_before_the_step_and_scaled_by_nobody():
+    seen = {}
+    def run(kind, **kwargs):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2)
+        r = objects(model=model, optimizer=None, optim_wrapper=dict(type=kind, optimizer=torch.optim.SGD(model.parameters(), .1), clip_grad=dict(max_norm=1e-3), **kwargs))
+        @r.on('before_optim_step')
+        def keep(): seen.setdefault(kind, model.weight.grad.clone())
+        r.train()
+        return r
+    run('OptimWrapper')
+    amp = run('AmpOptimWrapper', dtype='float16', loss_scale=1024.)
+    torch.testing.assert_close(seen['OptimWrapper'], seen['AmpOptimWrapper'], rtol=2e-2, atol=1e-3)
+    assert seen['OptimWrapper'].norm() > 1e-2 and amp.logs('train/grad_norm')['train/grad_norm'].min() > 1e-3
+
+def test_a_step_that_overflows_in_half_precision_is_left_out_and_the_scale_is_halved():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    def loss(pred, target): return F.cross_entropy(pred, target)*(1e38 if run.iter == 1 else 1)
+    run = objects(model=model, loss_fn=loss, optimizer=None, optim_wrapper=dict(type='AmpOptimWrapper', dtype='float16', loss_scale=dict(init_scale=64.),
+                                                                                optimizer=torch.optim.SGD(model.parameters(), .1)))
+    run.step('iter')
+    before = model.weight.detach().clone()
+    run.step('iter')
+    assert torch.equal(before, model.weight) and run.optim_wrapper.loss_scaler.get_scale() == 32
+    run.step('iter')
+    assert not torch.equal(before, model.weight) and model.weight.isfinite().all()
+
+def test_a_retry_in_mixed_precision_with_accumulation_gives_the_weights_of_a_run_without_a_fault():
+    def run(fails):
+        torch.manual_seed(0)
+        model,left = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 2)),[1]*fails
+        r = objects(model=model, optimizer=None, optim_wrapper=dict(type='AmpOptimWrapper', dtype='float16', accumulative_counts=2, clip_grad=dict(max_norm=.1),
+                                                                    optimizer=torch.optim.SGD(model.parameters(), .1)))
+        step = r.optimizer.step
+        def faulty(*args, **kwargs):
+            if left and r.iter >= 3: raise RuntimeError(left.pop())
+            return step(*args, **kwargs)
+        r.optimizer.step = faulty
+        for _ in range(fails):
+            with pytest.raises(RuntimeError): r.train()
+        r.train()
+        return model
+    assert equal(run(0), run(2))
+
+def test_the_panel_of_a_run_that_is_only_described_reads_no_data():
+    ToyData.made = 0
+    run = Runner.from_cfg(described())
+    run.panel.refresh()
+    repr(run)
+    assert ToyData.made == 0
+    run.step('iter')
+    run.panel.refresh()
+    assert ToyData.made == 1 and run.max_iters == 8
