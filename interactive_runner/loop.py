@@ -134,10 +134,6 @@ class TrainLoop(DataLoop):
     @property
     def accumulate(self): return self.runner.optim_wrapper.accumulative_counts
     @property
-    def cycle_length(self):
-        "Iterations whose gradients make the next step: fewer in the last cycle of a run"
-        return self.accumulate if self.max_iters is None else min(self.accumulate, self.max_iters-self.iter+self.cycle)
-    @property
     def optim_due(self):
         "Whether this iteration steps; decided once, because the end may move meanwhile"
         if self.due is None: self.due = not self.stands_back and (self.cycle+1 >= self.accumulate or self.is_last)
@@ -159,8 +155,13 @@ class TrainLoop(DataLoop):
         loss,optim = self.outputs['loss'],self.runner.optim_wrapper
         optim.inner_count = self.iter # which `backward` counts on
         if self.accumulate == 1: optim.backward(loss)
-        else: self.start.add_grads(loss/self.cycle_length, optim.backward)
+        else: self._accumulate(loss, optim)
         if self.optim_due: optim.unscale()
+    def _accumulate(self, loss, optim):
+        "Add this iteration's share of the mean over its cycle"
+        n = self.cycle+1
+        self.start.add_grads(loss/self.accumulate, optim.backward)
+        if self.optim_due and n < self.accumulate: self.start.scale_grads(self.accumulate/n)
     def optim_step(self): self.runner.optim_wrapper.step()
     def end_iter(self):
         if not self.given_up: self.cycle = 0 if self.optim_due else self.cycle+1

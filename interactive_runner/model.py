@@ -256,3 +256,8 @@ class IterStart:
         backward(loss)
         for p,g in self.grads:
             if g is not None: p.grad = g.clone() if p.grad is None else g+p.grad # the old ones stay as they are, whatever is done in place to the new
+
+    def scale_grads(self, factor:float):
+        "Multiply what `add_grads` has added up"
+        grads = [p.grad for p,_ in self.grads if p.grad is not None]
+        if grads: torch._foreach_mul_(grads, factor)
