@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from _measure import NEVER, NO_OPTIMIZER, IdleLoop, Passes, alternate, arguments, begun, report, row, silently, spread
-from interactive_runner import Hook, Runner
+from interactive_runner import Runner
 from interactive_runner.hooks.logger import LoggerHook
 from interactive_runner.logproc import LogProcessor
 
@@ -39,23 +39,16 @@ def bare(model, optimizer, batches):
         loss.backward()
         optimizer.step()
 
-class RateHook:
-    "Stands in for a ParamScheduler that is not due: writes one float"
-    priority = 'LOW'
-    def after_train_iter(self, runner): runner.optimizer.param_groups[0]['lr'] = .01
-
-class SaveHook(Hook):
-    "Stands in for a Checkpoint hook that is not due"
-    priority = 'VERY_LOW'
-    def after_train_iter(self, runner, batch_idx, data_batch, outputs):
-        if self.every_n_train_iters(runner, NEVER): raise AssertionError('a benchmark has no such iteration')
+def usual(interval):
+    "The usual hooks, with a schedule and checkpoints that are never due"
+    return dict(param_scheduler=dict(type='MultiStepLR', milestones=[NEVER], by_epoch=False),
+                default_hooks=dict(logger=LoggerHook(interval), checkpoint=dict(interval=NEVER, by_epoch=False, save_last=False)))
 
 def ours(batches, interval, folder):
     "A runner with the usual hooks, each of whose `train()` is one pass"
     model,optimizer = net()
     loader = Passes(batches)
-    return begun(Runner(model, folder, loader, loss_fn=F.cross_entropy, optimizer=optimizer, max_epochs=NEVER,
-                        default_hooks=dict(logger=LoggerHook(interval)), custom_hooks=[RateHook(), SaveHook()]), loader)
+    return begun(Runner(model, folder, loader, loss_fn=F.cross_entropy, optimizer=optimizer, max_epochs=NEVER, **usual(interval)), loader)
 
 CHORE = """
 class Chore:
@@ -106,8 +99,7 @@ def idle(interval, folder, block=1000):
     "A runner without work that logs over a global window"
     loader = Passes([0]*block)
     return begun(Runner(nn.Identity(), folder, optimizer=NO_OPTIMIZER, train_loop=IdleLoop(None, loader, max_epochs=NEVER),
-                        log_processor=LogProcessor(window_size='global'), default_hooks=dict(logger=LoggerHook(interval)),
-                        custom_hooks=[RateHook(), SaveHook()]), loader)
+                        log_processor=LogProcessor(window_size='global'), **usual(interval)), loader)
 
 def spin():
     "A fixed piece of pure Python, by which the speed of the machine is told"
@@ -167,7 +159,7 @@ def main():
     p.add_argument('--peers', action='store_true', help='other trainers too, those that are installed')
     args = p.parse_args()
     print(f"Hooks: RuntimeInfo, IterTimer, Logger, Progress (no terminal, so idle)\n"
-          f"       RateHook: {RateHook.__doc__}\n       SaveHook: {SaveHook.__doc__}\n", flush=True)
+          f"       beside them {usual.__doc__[0].lower()}{usual.__doc__[1:]}\n", flush=True)
     with tempfile.TemporaryDirectory() as folder: report(args, sections(args, folder), batch=64, block=BLOCK)
 
 if __name__ == '__main__': main()
