@@ -62,9 +62,9 @@ class Runner:
         load_from:str=None, # a checkpoint whose weights to begin with
         resume=False, # go on from `load_from`, from the checkpoint named here, or, if True, from the latest in `work_dir`
         launcher:str=None, # only 'none': how processes are started is the strategy's business
-        env_cfg=None, # a dict with `cudnn_benchmark`
+        env_cfg=None, # MMEngine's dict, of which `cudnn_benchmark` is heeded here
         log_processor=None, # how numbers become log lines
-        log_level='INFO', # what the console shows
+        log_level='INFO', # what is less important is neither shown nor written
         visualizer=None, # where numbers go besides
         default_scope:str='mmengine', # what names in dicts mean: MMEngine's or MMCV's things
         randomness=None, # a dict with `seed`, `deterministic`, `diff_rank_seed`
@@ -138,6 +138,7 @@ def _make_loops(self:Runner):
         for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._make_eval_loop(mode, of(f'{mode}_cfg')))
         train = self._make_train_loop(self._train_dataloader, of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
     main = in_lines(train) or Loop() # with nothing to train, the counters of a loop that does nothing
+    if train is not None and main is not train: self.val_loop,self.test_loop = (o and parts.InOneGo(o, self) for o in (self.val_loop, self.test_loop))
     self.train_loop,self.main,self.message_hub.now = train,main,lambda: main.iter
 
 @patch
