@@ -1,5 +1,6 @@
 "A run from objects or from dicts: what is built, what is refused and how, and what foreign hooks and loops find."
 import logging
+import os
 
 import pytest
 import torch
@@ -214,6 +215,22 @@ def test_how_long_to_train_may_be_said_later():
     run = Runner.from_cfg(described(train_cfg=dict(by_epoch=False)))
     run.train(iters=3)
     assert run.iter == 3
+
+def test_data_without_a_batch_is_found_before_training():
+    for given in (dict(dataset=dict(type='ToyData', n=0)), dict(batch_size=25, drop_last=True, sampler=None)):
+        with pytest.raises(ValueError, match='the train_dataloader gives no batch: its dataset is empty, or smaller than a batch'):
+            Runner(**described(train_dataloader=loader(**given))).train()
+
+def test_a_deterministic_run_asks_torch_for_it_before_the_first_batch(monkeypatch):
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    run = Runner(**described(randomness=dict(seed=0, deterministic=True), env_cfg=dict(cudnn_benchmark=True)))
+    try:
+        run.step('iter')
+        assert torch.are_deterministic_algorithms_enabled() and os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
+        assert run.deterministic and torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
 
 def test_what_is_wrong_with_the_validation_data_shows_before_the_first_epoch():
     run = Runner.from_cfg(described(val_dataloader=loader(dataset=dict(type='ToyDta'))))
