@@ -122,9 +122,11 @@ def test_the_registries_that_the_seed_names_are_there_and_can_be_searched(name):
 KNOWN = dict(HOOKS=['RuntimeInfoHook', 'IterTimerHook', 'DistSamplerSeedHook', 'LoggerHook', 'ParamSchedulerHook', 'CheckpointHook', 'OptimizerHook'],
              LOOPS=['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'ValLoop', 'TestLoop', 'BaseLoop'], STRATEGIES=['SingleDeviceStrategy'],
              DATA_SAMPLERS=['DefaultSampler', 'InfiniteSampler'], FUNCTIONS=['pseudo_collate', 'default_collate', 'worker_init_fn'], EVALUATOR=['Evaluator'],
-             METRICS=['DumpResults'], LOG_PROCESSORS=['LogProcessor'], VISUALIZERS=['Visualizer'], VISBACKENDS=['LocalVisBackend'], RUNNERS=['Runner', 'FlexibleRunner'],
+             METRICS=['DumpResults'],
+             LOG_PROCESSORS=['LogProcessor'], VISUALIZERS=['Visualizer'], VISBACKENDS=['LocalVisBackend'], RUNNERS=['Runner', 'FlexibleRunner'],
              OPTIM_WRAPPERS=['OptimWrapper', 'AmpOptimWrapper', 'OptimizerWrapper', 'AmpOptimizerWrapper', 'OptimWrapperDict'],
-             OPTIM_WRAPPER_CONSTRUCTORS=['DefaultOptimWrapperConstructor'], PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR', 'CosineAnnealingLR', 'OneCycleLR', 'PolyLR'],
+             OPTIM_WRAPPER_CONSTRUCTORS=['DefaultOptimWrapperConstructor'],
+             PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR', 'CosineAnnealingLR', 'OneCycleLR', 'PolyLR'],
              MODELS=['BaseModel', 'BaseDataPreprocessor', 'ImgDataPreprocessor', 'Linear'], OPTIMIZERS=['SGD', 'AdamW'], DATASETS=['TensorDataset'])
 
 @pytest.mark.parametrize('name,part', [(k, o) for k,v in KNOWN.items() for o in v])
