@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARGUMENTS', 'MADE', 'DefaultSampler', 'InfiniteSampler', 'transposed', 'pseudo_collate', 'default_collate',
-           'worker_init_fn', 'First', 'build_dataloader']
+           'worker_init_fn', 'First', 'check_loader', 'build_dataloader']
 
 # %% ../nbs/32_loader.ipynb #7e12b1bc
 import warnings
@@ -132,7 +132,6 @@ class First(Subset):
 
 def _whole(cfg):
     "The dataset that `cfg` describes"
-    if 'dataset' not in cfg: raise TypeError(f"a loader is made from a dict with 'dataset', got one with {choices(cfg)}.")
     dataset = cfg['dataset']
     if not isinstance(dataset, Mapping): return dataset
     dataset = DATASETS.build(dataset)
@@ -170,6 +169,14 @@ def _init_worker(cfg, seed):
 ARGUMENTS = *signature(DataLoader).parameters,'num_batch_per_epoch','disable_subprocess_warning'
 MADE = 'dataset','sampler','batch_sampler','batch_size','drop_last','collate_fn','worker_init_fn','num_batch_per_epoch','disable_subprocess_warning'
 
+def check_loader(
+    cfg, # a dict for a loader
+):
+    "Complain about keys that no loader takes, before the data is read"
+    if 'dataset' not in cfg: raise TypeError(f"a loader is made from a dict with 'dataset', got one with {choices(cfg)}.")
+    for k in cfg:
+        if k not in ARGUMENTS: raise TypeError(f"a loader takes no {k!r}.{closest(k, ARGUMENTS)} Its arguments: {choices(ARGUMENTS)}.")
+
 def build_dataloader(
     cfg, # a loader, or a dict with `dataset` and arguments of a `DataLoader`
     seed:int=None, # of samplers and workers
@@ -179,8 +186,7 @@ def build_dataloader(
     if not isinstance(cfg, Mapping):
         if isinstance(cfg, Iterable) and not isinstance(cfg, str): return cfg
         raise TypeError(f"a dataloader must be a dict or an iterable such as a DataLoader, got {cfg!r:.80} ({type(cfg).__name__}).")
-    for k in cfg:
-        if k not in ARGUMENTS: raise TypeError(f"a loader takes no {k!r}.{closest(k, ARGUMENTS)} Its arguments: {choices(ARGUMENTS)}.")
+    check_loader(cfg)
     dataset = _dataset(cfg)
     made = _order(cfg, dataset, None if diff_rank_seed else seed)
     collate = _function('collate_fn', cfg.get('collate_fn', None if cfg.get('batch_size', 1) is None else pseudo_collate))

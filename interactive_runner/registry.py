@@ -6,7 +6,8 @@
 __all__ = ['RUNNERS', 'RUNNER_CONSTRUCTORS', 'LOOPS', 'HOOKS', 'STRATEGIES', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS', 'MODELS',
            'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS',
            'PARAM_SCHEDULERS', 'METRICS', 'EVALUATOR', 'TASK_UTILS', 'VISUALIZERS', 'VISBACKENDS', 'LOG_PROCESSORS',
-           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'arguments', 'build_from_cfg', 'build_model']
+           'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'arguments', 'build_from_cfg', 'build_model',
+           'build_runner']
 
 # %% ../nbs/01_registry.ipynb #09db8f0f
 from collections.abc import Mapping
@@ -197,9 +198,14 @@ def build_model(cfg, registry, **defaults):
     if not isinstance(cfg, (list, tuple)): return build_from_cfg(cfg, registry, **defaults)
     return import_module('torch.nn').Sequential(*(build_from_cfg(o, registry, **defaults) for o in cfg))
 
+def build_runner(cfg, registry, **defaults):
+    "Make a runner from a whole config, in which `runner_type` names its class"
+    if not hasattr(cfg, 'keys') or 'type' in cfg: return build_from_cfg(cfg, registry, **defaults)
+    return registry.get(cfg.get('runner_type', 'Runner')).from_cfg(cfg)
+
 def _ours(*names): return [f'interactive_runner.{o}' for o in names]
 
-RUNNERS = Registry('runner', locations=_ours('runner'))
+RUNNERS = Registry('runner', build_runner, locations=_ours('runner'))
 RUNNER_CONSTRUCTORS = Registry('runner constructor')
 LOOPS = Registry('loop', locations=_ours('loop'))
 HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched', 'checkpoint'))))

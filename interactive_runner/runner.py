@@ -6,6 +6,7 @@
 __all__ = ['GUARD', 'ENLIST', 'PARTS', 'Runner', 'owns_optim']
 
 # %% ../nbs/41_runner.ipynb #b4193007
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 
+from . import evaluator as evaluators
 from . import loader, parts, registry
 from .config import Config
 from .core import choices, closest, late
@@ -82,10 +84,11 @@ class Runner:
     ):
         given = dict(locals())
         parts.check(given)
-        cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg
+        given |= {nm: parts.own(given[nm]) for nm in parts.LATER}
+        cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg and cfg.copy()
         self.default_scope,self.cfg,self.meta,self._load_from,self._resume,self._given = default_scope,cfg,{},load_from,resume,given
         self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),auto_scale_lr,env_cfg or {}
-        self.strategy = parts.build_strategy(strategy, stays=not isinstance(model, Mapping))
+        self.strategy = self.build_strategy(strategy, stays=not isinstance(model, (Mapping, list)))
         self.model = compile_model(self.strategy.place(self._make_model(model, data_preprocessor)), compile)
         self.adapter,self.device = adapt(self.model, loss_fn),self.strategy.device
         self._check_optimizer()
@@ -115,9 +118,8 @@ def _make_model(self:Runner, model, data_preprocessor):
 @patch
 def _check_optimizer(self:Runner):
     self._optim,self._schedulers = self._given['optim_wrapper'],self._given['param_scheduler']
-    if (optimizer := self._given['optimizer']) is None: return
-    check_together(self.model, optimizer)
-    self._optim = OptimWrapper(optimizer, self._given['accumulate'])
+    if (optimizer := self._given['optimizer']) is not None: self._optim = OptimWrapper(optimizer, self._given['accumulate'])
+    if not isinstance(self._optim, Mapping): check_together(self.model, self._optim)
 
 @patch
 def _make_names(self:Runner, work_dir, experiment_name):
@@ -125,24 +127,30 @@ def _make_names(self:Runner, work_dir, experiment_name):
     self.experiment_name = experiment_name or stem or self.model_name
     self.work_dir = None if work_dir is None else str(Path(work_dir).absolute())
     self.timestamp = parts.free_name(work_dir)
-    self.message_hub = parts.build_message_hub(name=self.experiment_name)
+    self.message_hub = self.build_message_hub()
 
 # %% ../nbs/41_runner.ipynb #32338e49
 @patch
 def _make_loops(self:Runner):
     of = self._given.get
+    for mode in ('train', 'val', 'test'): self._keep_data(mode, of(f'{mode}_dataloader'), of(f'{mode}_evaluator'))
     with self.building():
-        for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._make_eval_loop(mode, of(f'{mode}_dataloader'), of(f'{mode}_cfg')))
-        train = self._make_train_loop(of('train_dataloader'), of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
+        for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._make_eval_loop(mode, of(f'{mode}_cfg')))
+        train = self._make_train_loop(self._train_dataloader, of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
     main = in_lines(train) or Loop() # with nothing to train, the counters of a loop that does nothing
     self.train_loop,self.main,self.message_hub.now = train,main,lambda: main.iter
 
 @patch
-def _make_eval_loop(self:Runner, mode, dataloader, cfg):
-    if dataloader is None and (cfg is None or isinstance(cfg, Mapping)): return None
-    evaluator = self._given[f'{mode}_evaluator']
-    loop = parts.build_eval_loop(mode, {} if cfg is None else cfg, self, dataloader, self._given['metrics'] if evaluator is None else evaluator)
-    return in_lines(loop)
+def _keep_data(self:Runner, mode, dataloader, evaluator):
+    "Keep what the loop of `mode` goes over and is evaluated by, as it was given"
+    if isinstance(dataloader, Mapping): loader.check_loader(dataloader)
+    setattr(self, f'_{mode}_dataloader', dataloader)
+    setattr(self, f'_{mode}_evaluator', self._given['metrics'] if evaluator is None else evaluator)
+
+@patch
+def _make_eval_loop(self:Runner, mode, cfg):
+    if getattr(self, f'_{mode}_dataloader') is None and (cfg is None or isinstance(cfg, Mapping)): return None
+    return in_lines(getattr(self, f'build_{mode}_loop')({} if cfg is None else cfg))
 
 @patch
 def _make_train_loop(self:Runner, dataloader, cfg, own, max_epochs, max_iters):
@@ -150,7 +158,7 @@ def _make_train_loop(self:Runner, dataloader, cfg, own, max_epochs, max_iters):
         raise TypeError(f"train_loop must be a Loop, got {own!r:.80} ({type(own).__name__}). Derive its class from `interactive_runner.Loop`.")
     if own is not None: own.runner = self
     if own is not None or (dataloader is None and cfg is None): return own
-    if cfg is not None: return parts.build_train_loop(cfg, self, dataloader)
+    if cfg is not None: return self.build_train_loop(cfg)
     args = {nm: v for nm in ('val_begin', 'val_interval') if (v := self._given[nm]) is not None}
     if max_iters is not None: return IterBasedTrainLoop(self, dataloader, max_iters=max_iters, **args)
     return EpochBasedTrainLoop(self, dataloader, max_epochs=max_epochs, **args)
@@ -158,7 +166,10 @@ def _make_train_loop(self:Runner, dataloader, cfg, own, max_epochs, max_iters):
 def _optim_wrapper(self):
     "How weights are updated; built when it is first asked for"
     if self._optim is None: return None
-    with self.building(): return build_optim_wrapper(self._optim, self.model)
+    with self.building(): made = build_optim_wrapper(self._optim, self.model)
+    check_together(self.model, made)
+    if (self.auto_scale_lr or {}).get('enable', False): self._scale_lr(made)
+    return made
 
 def _param_schedulers(self):
     "The schedulers of the optimizer's numbers, None if there are none; built when they are first asked for"
@@ -171,6 +182,14 @@ for _nm,_make in dict(optim_wrapper=_optim_wrapper, param_schedulers=_param_sche
     getattr(Runner, _nm).__set_name__(Runner, _nm)
 
 @patch
+def _scale_lr(self:Runner, optim):
+    "Scale learning rates to the batch size; here, so that whoever asks first, schedulers and checkpoints find them scaled, and once"
+    n,world = parts.batch_size_of(self.train_dataloader),self.strategy.world_size
+    factor = parts.scale_lr(optim, self.auto_scale_lr, n, world)
+    self.logger.info(f"learning rates are multiplied by {factor:g}, for a batch size of {n*world}")
+
+# %% ../nbs/41_runner.ipynb #ac52ed30
+@patch
 def build_dataloader(self:Runner,
     dataloader, # a loader, or a dict for one
     seed:int=None, # the run's if None
@@ -182,12 +201,39 @@ def build_dataloader(self:Runner,
     with self.building(): return loader.build_dataloader(dataloader, seed, differ)
 
 @patch
+def build_train_loop(self:Runner, loop):
+    with self.building(): return parts.build_train_loop(loop, self, self._train_dataloader)
+@patch
+def build_val_loop(self:Runner, loop): return self._build_eval_loop('val', loop)
+@patch
+def build_test_loop(self:Runner, loop): return self._build_eval_loop('test', loop)
+@patch
+def _build_eval_loop(self:Runner, mode, loop):
+    evaluator = getattr(self, f'_{mode}_evaluator')
+    if evaluator is not None and isinstance(loop, Mapping): evaluator = self.build_evaluator(evaluator)
+    with self.building(): return parts.build_eval_loop(mode, loop, self, getattr(self, f'_{mode}_dataloader'), evaluator)
+@patch
+def build_evaluator(self:Runner, evaluator):
+    with self.building(): return evaluators.build_evaluator(evaluator)
+@patch
+def build_strategy(self:Runner, strategy=None, stays=True, **kwargs):
+    with self.building(): return parts.build_strategy(strategy, stays)
+@patch
+def build_message_hub(self:Runner, message_hub=None): return parts.build_message_hub(message_hub, self.experiment_name)
+@patch
+def build_visualizer(self:Runner, visualizer=None):
+    with self.building(): return parts.build_visualizer(visualizer, self.log_dir, self.experiment_name)
+@patch
+def build_log_processor(self:Runner, log_processor=None):
+    with self.building(): return parts.build_log_processor(log_processor, self.by_epoch)
+
+# %% ../nbs/41_runner.ipynb #9c2bb115
+@patch
 def _make_logs(self:Runner, log_processor, log_level, visualizer):
-    with self.building():
-        self.log_processor = parts.build_log_processor(log_processor, self.by_epoch)
-        self.log_dir = None if self.work_dir is None else Path(self.work_dir)/self.timestamp
-        self.logger = get_logger(level=log_level, file=self.log_dir and self.log_dir/f'{self.timestamp}.log', rank=self.strategy.rank)
-        self.visualizer = parts.build_visualizer(visualizer, self.log_dir, self.experiment_name)
+    self.log_processor = self.build_log_processor(log_processor)
+    self.log_dir = None if self.work_dir is None else Path(self.work_dir)/self.timestamp
+    self.logger = get_logger(level=log_level, file=self.log_dir and self.log_dir/f'{self.timestamp}.log', rank=self.strategy.rank)
+    self.visualizer = self.build_visualizer(visualizer)
 
 @patch
 def _make_player(self:Runner, defaults, custom):
@@ -197,7 +243,7 @@ def _make_player(self:Runner, defaults, custom):
     self.player = Player(loop, HookTable(say=self.logger.info), runner=self, around=self.guard, say=self.logger.info)
     self.hooks,self._ready,self._owner = self.player.hooks,set(),(-1, None)
     self.hooks.known_stages = tuple(dict.fromkeys(STAGES+stages_of(loop, 'program')))
-    for o in [*parts.default_hooks(defaults, writes=self.work_dir is not None), *custom]: self._add_hook(o)
+    self.register_hooks(defaults, custom)
 
 @patch
 def _own_generators(self:Runner):
@@ -206,11 +252,26 @@ def _own_generators(self:Runner):
     return [g for o in loops for g in own_generators(o.dataloader)]
 
 @patch
-def _add_hook(self:Runner, o):
-    with self.building(): hook,priority = parts.build_hook(o)
-    nm = type(hook).__name__
-    if nm in self.hooks: raise ValueError(f"two hooks are called {nm!r}; add the second with `register_hook(hook, name=...)`.")
-    self.hooks.register(hook, priority=priority)
+def register_hooks(self:Runner, default_hooks=None, custom_hooks=None):
+    "Register the default hooks and others"
+    self.register_default_hooks(default_hooks)
+    self.register_custom_hooks(custom_hooks or ())
+@patch
+def register_default_hooks(self:Runner, hooks=None):
+    "Register the default hooks, with the changes in `hooks`"
+    for o in parts.default_hooks(hooks, writes=self.work_dir is not None): self.register_hook(o)
+@patch
+def register_custom_hooks(self:Runner, hooks):
+    "Register several hooks"
+    count = Counter()
+    for o in hooks:
+        hook,priority = self._build_hook(o)
+        count[nm := type(hook).__name__] += 1
+        self.register_hook(hook, priority, **({} if count[nm] == 1 else dict(name=f'{nm}_{count[nm]}')))
+
+@patch
+def _build_hook(self:Runner, o):
+    with self.building(): return parts.build_hook(o)
 
 # %% ../nbs/41_runner.ipynb #e557c7b0
 @patch
@@ -271,9 +332,8 @@ def loop_length(self:Runner, mode:str) -> int|None:
 def _get_ready(self:Runner, mode):
     "Build what `mode` needs, once"
     if mode in self._ready: return
-    loop = self.main if mode == 'train' else getattr(self, f'{mode}_loop')
-    if hasattr(loop, 'open'): loop.open()
-    if self.guard.ours is None: self.guard.more = self._own_generators()
+    self._open(mode)
+    if mode == 'train' and self.val_loop is not None: self._open('val') # what is wrong there should not show after an epoch
     if mode == 'train': self._get_optimizer_ready()
     if not self._ready: self._announce()
     if not self._ready and (self._resume or self._load_from): self.load_or_resume()
@@ -281,11 +341,15 @@ def _get_ready(self:Runner, mode):
 
 @patch
 def _get_optimizer_ready(self:Runner):
-    "Build the optimizer, scale its rates, build its schedulers; in that order"
-    batch = getattr(self.train_dataloader, 'batch_size', None) or 1
-    factor = self.optim_wrapper is not None and parts.scale_lr(self.optim_wrapper, self.auto_scale_lr, batch, self.strategy.world_size)
-    if factor: self.logger.info(f"learning rates are multiplied by {factor:g}, for a batch size of {batch*self.strategy.world_size}")
-    return self.param_schedulers
+    "Build the optimizer and what changes its numbers, before a checkpoint fills them and the first batch is fetched"
+    return self.optim_wrapper, self.param_schedulers
+
+@patch
+def _open(self:Runner, mode):
+    "Build the loader of `mode`, if it was only described"
+    loop = self.main if mode == 'train' else getattr(self, f'{mode}_loop')
+    if hasattr(loop, 'open'): loop.open()
+    if self.guard.ours is None: self.guard.more = self._own_generators()
 
 @patch
 def _announce(self:Runner):
@@ -388,8 +452,11 @@ def register_hook(self:Runner,
     name:str=None, # how to call it; the name of its class if None
 ): # its row
     "Take a hook into the table, or let it replace the one of the same name"
-    with self.building(): hook,own = parts.build_hook(hook)
-    return self.hooks.register(hook, name, own if priority is None else priority)
+    hook,own = self._build_hook(hook)
+    nm = name or type(hook).__name__
+    if nm in self.hooks and '_given' in vars(self): # the constructor is still at work
+        raise ValueError(f"two hooks are called {nm!r}. Change a default hook by default_hooks=dict(...), or add yours with register_hook(hook, name=...).")
+    return self.hooks.register(hook, nm, own if priority is None else priority)
 
 # %% ../nbs/41_runner.ipynb #8a03dce0
 @patch
