@@ -59,9 +59,9 @@ def val_evaluator(self:Runner): return getattr(self.val_loop, 'evaluator', None)
 @patch(as_prop=True)
 def test_evaluator(self:Runner): return getattr(self.test_loop, 'evaluator', None)
 @patch(as_prop=True)
-def val_interval(self:Runner): return self.train_loop.val_interval
+def val_interval(self:Runner): return getattr(self.train_loop, 'val_interval', None)
 @patch(as_prop=True)
-def val_begin(self:Runner): return self.train_loop.val_begin
+def val_begin(self:Runner): return getattr(self.train_loop, 'val_begin', None)
 @patch(as_prop=True)
 def deterministic(self:Runner): return self.randomness['deterministic']
 @patch(as_prop=True)
@@ -87,6 +87,7 @@ def current_momentum(self:Runner):
     "The momentum of each group, or the first of its betas"
     return _each(self.optimizer, lambda g: g['momentum'] if 'momentum' in g else g.get('betas', (0,))[0])
 def _each(optimizer, get):
+    if optimizer is None: raise RuntimeError("this run has no optimizer, so no learning rate and no momentum. Pass optim_wrapper= or optimizer=.")
     if isinstance(optimizer, dict): return {nm: _each(o, get) for nm,o in optimizer.items()}
     return [get(g) for g in optimizer.param_groups]
 

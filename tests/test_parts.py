@@ -1,5 +1,6 @@
 "A run from objects or from dicts: what is built, what is refused and how, and what foreign hooks and loops find."
 import logging
+import os
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from interactive_runner import Hook, Runner
+from interactive_runner import Hook, Loop, Runner
 from interactive_runner.base_model import BaseModel
 from interactive_runner.config import Config
 from interactive_runner.evaluator import BaseMetric
@@ -215,6 +216,22 @@ def test_how_long_to_train_may_be_said_later():
     run.train(iters=3)
     assert run.iter == 3
 
+def test_data_without_a_batch_is_found_before_training():
+    for given in (dict(dataset=dict(type='ToyData', n=0)), dict(batch_size=25, drop_last=True, sampler=None)):
+        with pytest.raises(ValueError, match='the train_dataloader gives no batch: its dataset is empty, or smaller than a batch'):
+            Runner(**described(train_dataloader=loader(**given))).train()
+
+def test_a_deterministic_run_asks_torch_for_it_before_the_first_batch(monkeypatch):
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    run = Runner(**described(randomness=dict(seed=0, deterministic=True), env_cfg=dict(cudnn_benchmark=True)))
+    try:
+        run.step('iter')
+        assert torch.are_deterministic_algorithms_enabled() and os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
+        assert run.deterministic and torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+
 def test_what_is_wrong_with_the_validation_data_shows_before_the_first_epoch():
     run = Runner.from_cfg(described(val_dataloader=loader(dataset=dict(type='ToyDta'))))
     with pytest.raises(KeyError, match="Did you mean 'ToyData'"): run.train()
@@ -360,6 +377,34 @@ def test_a_loop_of_mmengines_kind_runs_as_one_line_and_calls_its_hooks():
     lines.train()
     assert equal(mine.model, lines.model), 'the same sums, line by line or all at once'
 
+def test_a_loop_of_mmengines_kind_validates_by_running_the_validation_loop():
+    class Foreign(Loop):
+        max_epochs,epoch,iter = 2,0,0
+        def run(self):
+            while self.epoch < self.max_epochs:
+                self.runner.model.train()
+                self.epoch += 1
+                metrics.append(self.runner.val_loop.run())
+    class Own(DataLoop):
+        def __init__(self, runner, dataloader, evaluator):
+            super().__init__(runner, dataloader)
+            self.evaluator = evaluator
+        def run(self):
+            for batch in self.dataloader: self.evaluator.process(data_batch=batch, data_samples=self.runner.model.val_step(batch))
+            return self.evaluator.evaluate(24)
+    class Note:
+        def after_val_iter(self, runner, batch_idx, outputs): seen.append((batch_idx, len(outputs)))
+        def after_val_epoch(self, runner, metrics): seen.append(metrics['of'])
+    metrics,seen = [],[]
+    given = described(train_cfg=None, optim_wrapper=None, train_dataloader=None, train_loop=Foreign(), custom_hooks=[Note()])
+    run = Runner(**given)
+    run.train()
+    assert seen == [(0, 6), (1, 6), (2, 6), (3, 6), 24]*2 and metrics == [run.val()]*2
+    LOOPS.register_module(module=Own, force=True)
+    again = Runner(**given | dict(train_loop=Foreign(), val_cfg=dict(type='Own')))
+    again.train()
+    assert metrics == metrics[:1]*4
+
 def test_a_train_step_of_ones_own_is_called_whole_and_the_loops_lines_stand_back():
     class Whole(ToyModel):
         def train_step(self, data, optim_wrapper):
@@ -491,6 +536,11 @@ def touched():
 @pytest.mark.parametrize('name', TOUCHED)
 def test_what_foreign_hooks_touch_is_there(touched, name): assert touched[name] == {True}
 
+def test_without_training_there_is_nothing_to_ask_of_it():
+    run = Runner(**described(train_dataloader=None, train_cfg=None, optim_wrapper=None))
+    assert (run.val_interval, run.val_begin, run.max_epochs, run.optimizer, run.train_dataloader) == (None,)*5
+    with pytest.raises(RuntimeError, match='has no optimizer'): run.current_lr()
+
 def test_stop_training_ends_the_run_after_the_epoch():
     class Ends:
         def after_train_iter(self, runner): runner.train_loop.stop_training = True
@@ -518,7 +568,8 @@ def test_gradients_are_true_and_unclipped_before_the_step_and_scaled_by_nobody()
     def run(kind, **kwargs):
         torch.manual_seed(0)
         model = nn.Linear(4, 2)
-        r = objects(model=model, optimizer=None, optim_wrapper=dict(type=kind, optimizer=torch.optim.SGD(model.parameters(), .1), clip_grad=dict(max_norm=1e-3), **kwargs))
+        sgd = torch.optim.SGD(model.parameters(), .1)
+        r = objects(model=model, optimizer=None, optim_wrapper=dict(type=kind, optimizer=sgd, clip_grad=dict(max_norm=1e-3), **kwargs))
         @r.on('before_optim_step')
         def keep(): seen.setdefault(kind, model.weight.grad.clone())
         r.train()
