@@ -20,6 +20,7 @@ from .evaluator import build_evaluator
 from .fp16 import half
 from .metric import Averages, batch_size
 from .model import IterStart, set_training, to_device
+from .optim import OptimWrapper
 from .registry import LOOPS
 from .stage import Loop, commits
 
@@ -50,7 +51,7 @@ class DataLoop(Loop):
     def another(self):
         "A loop over the same loader, at its beginning"
         res = copy(self)
-        vars(res).update(batches=Batches(self.dataloader))
+        vars(res).update(batches=Batches(self.dataloader), metrics=None)
         vars(res).pop('start', None)
         res.restart()
         return res
@@ -67,16 +68,20 @@ class DataLoop(Loop):
         "Take the next batch; or the same again, and everything back to where the iteration started"
         if not self.batches.held: self.data_batch = self.outputs = None
         batch,device = self.batches.take(),self.runner.device
-        if self.start.marked: self.start.restore()
+        if self.start.marked: self.take_back()
         else: self.data_batch = batch if device.type == 'cpu' else to_device(batch, device)
+    def take_back(self): self.start.restore()
     def begin_work(self):
         "The work of this iteration begins here, where a retry comes back to"
         if not self.start.marked: self.start.mark()
+    def undo(self):
+        "Back to where the iteration started; its batch stays"
+        if self.start.marked: self.take_back()
+        self.start.marked,self.outputs = False,None
     def give_up(self):
         "Nothing of this iteration shall count"
-        if self.start.marked: self.start.restore()
+        self.undo()
         self.batches.give_up()
-        self.outputs = None
     def end_iter(self):
         "The batch is used up"
         self.done += 1
@@ -90,7 +95,8 @@ class DataLoop(Loop):
 class TrainLoop(DataLoop):
     "What training loops share: the iteration, and when validation is due"
     committed = DataLoop.committed + ('cycle', 'val_due', 'halted')
-    lasting = ('optim_step',)
+    lasting = ('optim_step',) # work that cannot be taken back
+    settled = ('after_train_iter', 'after_train_epoch', 'after_val_iter', 'evaluate') # lines after which a stop completes what they belong to
     cycle = 0 # iterations since the last step of the optimizer
     due,given_up = None,False # of this iteration: whether it steps the optimizer, None if not decided yet; whether it counts for nothing
     stands_back = False # whether somebody else does backward and step in this iteration
@@ -130,7 +136,26 @@ class TrainLoop(DataLoop):
 
     def fetch(self):
         super().fetch()
-        self.due,self.stands_back = None,self.runner.adapter.whole or self.runner.optim_owner is not None
+        self.due,self.given_up = None,False
+    def begin_work(self):
+        if self.start.marked: return
+        super().begin_work()
+        whole,owner = self.runner.adapter.whole,self.runner.optim_owner
+        self.stands_back,self.counts = whole or owner is not None,[(o, o.inner_count, o.steps) for o in self.wrappers]
+        if whole: self.start.keep_grads()
+    def take_back(self):
+        super().take_back()
+        for o,n,_ in self.counts: o.inner_count = n
+    @property
+    def wrappers(self):
+        optim = self.runner.optim_wrapper
+        return [o for o in (optim.values() if isinstance(optim, Mapping) else [optim]) if isinstance(o, OptimWrapper)]
+    @property
+    def torn(self):
+        "Whether a step of an optimizer has begun in this iteration, whoever asked for it"
+        return self.start.marked and any(o.steps > steps for o,_,steps in self.counts)
+    @property
+    def stepping(self): return any(o.stepping for o in self.wrappers)
     @property
     def accumulate(self): return self.runner.optim_wrapper.accumulative_counts
     @property
@@ -164,14 +189,17 @@ class TrainLoop(DataLoop):
         if self.optim_due and n < self.accumulate: self.start.scale_grads(self.accumulate/n)
     def optim_step(self): self.runner.optim_wrapper.step()
     def end_iter(self):
-        if not self.given_up: self.cycle = 0 if self.optim_due else self.cycle+1
-        self.due,self.given_up = None,False
+        if not self.given_up: self.cycle = 0 if self.optim_due or self.stands_back else self.cycle+1
+        self.due = None
         super().end_iter()
     def go_on(self):
         "The end has moved"
         self.halted = self.stop_training = False
-    def is_val_due(self, n, last):
-        return self.val_loop is not None and n >= self.val_begin and (n % self.interval_at(n) == 0 or n == last)
+    def look_ahead(self, n, last):
+        "What comes after `n` epochs (or iterations), of `last`"
+        self.val_due = self.val_loop is not None and n >= self.val_begin and (n % self.interval_at(n) == 0 or n == last)
+        if self.val_due: self.val_loop.metrics = None
+        self.halted = self.stop_training
     def interval_at(self, n):
         "The interval of validations after `n` epochs (or iterations); a new one is looked up one ahead, as MMEngine does"
         return self.intervals[bisect_right(self.intervals, n+1, key=lambda o: o[0])-1][1]
@@ -222,7 +250,7 @@ class EpochBasedTrainLoop(TrainLoop):
     def commit_epoch(self):
         self.epoch += 1
         self.end_pass()
-        self.val_due,self.halted = self.is_val_due(self.epoch, self.max_epochs),self.stop_training
+        self.look_ahead(self.epoch, self.max_epochs)
 
 # %% ../nbs/40_loop.ipynb #345fd82b
 @LOOPS.register_module()
@@ -255,7 +283,7 @@ class IterBasedTrainLoop(TrainLoop):
         self.end_iter()
         self.iter += 1
         if not self.has_batches: self.end_pass()
-        self.val_due,self.halted = self.is_val_due(self.iter, self.max_iters),self.stop_training
+        self.look_ahead(self.iter, self.max_iters)
 
 # %% ../nbs/40_loop.ipynb #9e577eb0
 @LOOPS.register_module()
@@ -287,8 +315,8 @@ class ValLoop(DataLoop):
         self.sums,sums = Averages(),self.sums
         try: return super().another()
         finally: self.sums = sums
-    def give_up(self):
-        super().give_up()
+    def undo(self):
+        super().undo()
         self._evaluator('undo')
 
     def run(self):

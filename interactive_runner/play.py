@@ -117,7 +117,8 @@ def _stop(self:Player):
     with self._acting():
         if self._is_torn(): self._finish()
         self.cursor.ran.clear()
-        for x in reversed(list(self.cursor.opened)): self._leave(x)
+        if hasattr(self._loop, 'undo'): self._loop.undo()
+        for x in reversed(list(self.cursor.opened)): self._leave(x, owed=x.endswith(('_iter', '_epoch')))
         self._obey()
     self.cursor.clear()
     self.gen = None
@@ -128,8 +129,16 @@ def _stop(self:Player):
 
 @patch
 def _is_torn(self:Player):
-    "Whether what cannot be taken back has been done since the last commit"
-    return self.gen is not None and any(name_of(o) in getattr(self.loop, 'lasting', ()) for o in self.cursor.trail)
+    "Whether what cannot be taken back has been done since the last commit, or hooks have been told that it is complete"
+    if self.gen is None: return False
+    done = {*map(name_of, self.cursor.trail), name_of(self.cursor.line) if self.cursor.ran else None}
+    lasting = *getattr(self.loop, 'lasting', ()),*getattr(self.loop, 'settled', ())
+    return getattr(self.loop, 'torn', False) or not done.isdisjoint(lasting)
+
+@patch(as_prop=True)
+def _loop(self:Player):
+    "The loop that is running, perhaps one within another"
+    return getattr(self.loop, 'loops', {}).get(self.mode, self.loop)
 
 @patch
 def _finish(self:Player):
@@ -140,13 +149,18 @@ def _finish(self:Player):
     except BaseException as e: self.say(f"{name_of(self.cursor.line)}: {words(e)}")
 
 @patch
-def _leave(self:Player, bracket):
-    "Run the closing stage of `bracket` outside its place in the loop"
-    try: self._stage(f'after_{bracket}')
-    except BaseException as e: self.say(f"after_{bracket}: {words(e)}")
-    self.cursor.ran.clear()
-    self.cursor.opened.pop(bracket, None)
-    self.failed = self.hooks.failed = None
+def _leave(self:Player, bracket, owed=False):
+    "Run the closing stage of `bracket` outside its place in the loop, perhaps only for hooks that were given its beginning"
+    stage,ran = f'after_{bracket}',self.cursor.ran
+    if owed: ran += [row.name for row,*_ in self.hooks.at(stage) if f'before_{bracket}' not in row.stages]
+    while bracket in self.cursor.opened:
+        try: self._stage(stage)
+        except BaseException as e:
+            self.say(f"{stage}: {words(e)}")
+            if self.failed: ran.append(self.failed.name)
+            else: del self.cursor.opened[bracket]
+        self.failed = self.hooks.failed = None
+    ran.clear()
 
 # %% ../nbs/13_play.ipynb #36d0a724
 @patch
@@ -185,8 +199,7 @@ def _give_up(self:Player):
     "Go to the commit of this iteration, running only what closes brackets"
     line = self.cursor.line
     if getattr(line, 'commits', None): raise RuntimeError(f"{name_of(line)} is what completes the iteration, and it cannot be skipped; mend it and retry.")
-    loop = getattr(self.loop, 'loops', {}).get(self.mode, self.loop)
-    if hasattr(loop, 'give_up') and not self._is_torn() and name_of(line) not in getattr(loop, 'lasting', ()): loop.give_up()
+    if hasattr(self._loop, 'give_up') and not self._is_torn() and name_of(line) not in getattr(self.loop, 'lasting', ()): self._loop.give_up()
     while line is not None and not getattr(line, 'commits', None):
         if isinstance(line, str) and closes(line) in self.cursor.opened: self._leave(closes(line))
         self.cursor.trail.append(line)
