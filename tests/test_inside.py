@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from interactive_runner import BaseModel, OptimWrapper
-from interactive_runner.evaluator import BaseMetric
+from interactive_runner.evaluator import BaseMetric, build_evaluator
 from interactive_runner.hooks.optim import OptimizerHook
+from interactive_runner.loop import DataLoop
 from interactive_runner.optim import AmpOptimWrapper, OptimWrapperDict
 
 
@@ -227,3 +228,101 @@ def test_the_hook_that_owns_the_step_comes_and_goes_between_lines_and_each_itera
     plain.train()
     assert all(torch.equal(a, b) for a,b in zip(changed.model.state_dict().values(), plain.model.state_dict().values()))
     assert (changed.optim_owner is not None) == comes
+
+
+class OwnTraining(DataLoop):
+    "Of MMEngine's form: runs by itself, and validates by `runner.val_loop.run()`"
+    def __init__(self, runner, dataloader, max_epochs):
+        super().__init__(runner, dataloader)
+        self._max_epochs,self._epoch,self._iter = max_epochs,0,0
+    max_epochs,epoch,iter = (property(lambda self, nm=nm: getattr(self, nm)) for nm in ('_max_epochs', '_epoch', '_iter'))
+    max_iters = property(lambda self: self.max_epochs*len(self.dataloader))
+    def run(self):
+        tell = self.runner.call_hook
+        tell('before_train')
+        while self._epoch < self._max_epochs:
+            tell('before_train_epoch')
+            self.runner.model.train()
+            for i,batch in enumerate(self.dataloader):
+                tell('before_train_iter', batch_idx=i, data_batch=batch)
+                outputs = self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+                tell('after_train_iter', batch_idx=i, data_batch=batch, outputs=outputs)
+                self._iter += 1
+            tell('after_train_epoch')
+            self._epoch += 1
+            if self.runner.val_loop is not None: self.runner.val_loop.run()
+        tell('after_train')
+
+class OwnValidation:
+    "Of MMEngine's form, without a `mode`"
+    def __init__(self, runner, dataloader, evaluator): self.runner,self.dataloader,self.evaluator = runner,dataloader,build_evaluator(evaluator)
+    @torch.no_grad()
+    def run(self):
+        tell = self.runner.call_hook
+        tell('before_val')
+        tell('before_val_epoch')
+        self.runner.model.eval()
+        for i,batch in enumerate(self.dataloader):
+            tell('before_val_iter', batch_idx=i, data_batch=batch)
+            outputs = self.runner.model.val_step(batch)
+            self.evaluator.process(data_samples=outputs, data_batch=batch)
+            tell('after_val_iter', batch_idx=i, data_batch=batch, outputs=outputs)
+        tell('after_val_epoch', metrics=self.evaluator.evaluate(20))
+        tell('after_val')
+
+def by_itself(*whats):
+    "A run of which training, validation, or both run by themselves; the models' own step makes them comparable"
+    given = {f'{o}_cfg': dict(type=dict(train=OwnTraining, val=OwnValidation)[o], **dict(max_epochs=2) if o == 'train' else {}) for o in whats}
+    if 'train' in whats: given['max_epochs'] = None
+    if 'val' in whats: given['val_evaluator'] = [Rows()]
+    return make('whole', **given)
+
+@pytest.mark.parametrize('whats', [['train'], ['val'], ['train', 'val']])
+def test_loops_that_run_by_themselves_validate_and_steer_schedules_as_those_in_lines(whats):
+    run,lines = by_itself(*whats),make('whole')
+    run.train()
+    lines.train()
+    told = lambda r: r.hooks['Tells'].hook.calls
+    assert told(run) == told(lines) and run.param_schedulers[1].num_bad_epochs == lines.param_schedulers[1].num_bad_epochs
+    assert run.optimizer.param_groups[0]['lr'] == lines.optimizer.param_groups[0]['lr']
+    assert all(torch.equal(a, b) for a,b in zip(run.model.state_dict().values(), lines.model.state_dict().values()))
+
+def test_inside_a_loop_that_runs_by_itself_the_run_knows_what_it_is_in_the_middle_of():
+    run,seen = by_itself('train', 'val'),[]
+    @run.on('after_val_iter', name='looks')
+    def look(runner):
+        seen.append((runner.mode, runner.training))
+        runner.hooks['waits'].off()
+    class Waits:
+        n = 0
+        def before_val(self, runner): self.n += 1
+        def after_val(self, runner): self.n -= 1
+    run.register_hook(Waits(), name='waits')
+    run.train()
+    assert set(seen) == {('val', True)} and run.hooks['waits'].hook.n == 0 and not run.hooks['waits'].enabled
+    assert run.mode == 'train' and not run.training
+
+@pytest.mark.parametrize('answer', ['retry', 'stop'])
+def test_a_validation_that_runs_by_itself_and_fails_is_done_again_from_its_beginning(answer):
+    run,left = by_itself('val'),[1]
+    @run.on('after_val_iter')
+    def fails(runner):
+        if left: left.pop(); raise OSError
+    with pytest.raises(OSError): run.train()
+    getattr(run, answer)()
+    run.train()
+    good = by_itself('val')
+    good.train()
+    (ta,a),(tb,b) = state(run),state(good)
+    assert [o for o in a[0] if o[0] != 'iter'] == [o for o in b[0] if o[0] != 'iter'] and a[1:] == b[1:]
+    assert torch.equal(ta[0], tb[0])
+
+def test_a_stop_behind_a_validation_that_runs_by_itself_does_not_repeat_it():
+    run = by_itself('val')
+    run.on('after_val_epoch')(lambda runner: runner.stop() if runner.epoch == 1 else None)
+    run.train()
+    run.train()
+    good = by_itself('val')
+    good.train()
+    (ta,a),(tb,b) = state(run),state(good)
+    assert a == b and all(torch.equal(x, y) for x,y in zip(ta, tb))
