@@ -246,12 +246,16 @@ class IterStart:
         if self.slots:
             torch._foreach_copy_(self.buffers, self.saved)
             for (owner,nm),b in zip(self.slots, self.buffers): owner[nm] = b
-        for p,g in self.grads or (): p.grad = g
+        for p,g in self.grads or (): p.grad = None if g is None else g.clone() # it may be needed again
 
+    @property
+    def params(self): return {id(p): p for o in self.models for p in o.parameters() if p.requires_grad}.values()
+    def keep_grads(self):
+        "Copy the gradients that are there, for somebody who adds to them in place"
+        self.grads = [(p, None if p.grad is None else p.grad.clone()) for p in self.params]
     def add_grads(self, loss, backward=torch.Tensor.backward):
         "Run `loss` backward and add the gradients to those of the iterations before"
-        params = {id(p): p for o in self.models for p in o.parameters() if p.requires_grad}.values()
-        self.grads = [(p, p.grad) for p in params]
+        self.grads = [(p, p.grad) for p in self.params]
         for p,_ in self.grads: p.grad = None
         backward(loss)
         for p,g in self.grads:

@@ -9,9 +9,10 @@ __all__ = ['CLIPPERS', 'HALVES', 'check_args', 'clipper', 'Clip', 'tell', 'is_op
 # %% ../nbs/33_optim.ipynb #f97bafbf
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from inspect import signature
+from weakref import ref
 
 import torch
 from fastcore.basics import patch
@@ -79,6 +80,8 @@ class OptimWrapper:
                             f"got {optimizer!r:.80} ({type(optimizer).__name__}).")
         self.optimizer,self.accumulative_counts,self.clip_grad = optimizer,accumulative_counts,clip_grad
         self.inner_count,self.max_counts = 0,-1 # calls of `backward`: so far, and in the whole run, -1 if unknown
+        self.steps,self.stepping = 0,False # steps begun; whether one is being made
+        self._last = lambda: None # the loss of the last `backward`, while it is alive
 
     @property
     def param_groups(self): return self.optimizer.param_groups
@@ -93,7 +96,10 @@ class OptimWrapper:
     def backward(self, loss, **kwargs):
         "Add the gradients of `loss` to those that are there"
         loss.backward(**kwargs)
-        self.inner_count += 1
+        self.inner_count,self._last = self.inner_count+1,ref(loss)
+    def has_run(self, loss):
+        "Whether `loss` is the one that was run backward last, so that its graph is used up"
+        return self._last() is loss
     def unscale(self):
         "Bring gradients to their true size; from here on they are final but for clipping"
     def clip_gradients(self):
@@ -105,7 +111,12 @@ class OptimWrapper:
     def step(self, **kwargs):
         "Make new weights"
         self.clip_gradients()
-        self.optimizer.step(**kwargs)
+        with self._making_a_step(): self.optimizer.step(**kwargs)
+    @contextmanager
+    def _making_a_step(self):
+        self.steps,self.stepping = self.steps+1,True
+        try: yield
+        finally: self.stepping = False
     def optim_context(self,
         model, # whose forward pass runs inside
     ): # a context manager
@@ -244,6 +255,7 @@ class AmpOptimWrapper(OptimWrapper):
     def backward(self, loss, **kwargs):
         if self._unscaled: self._again()
         super().backward(self.loss_scaler.scale(loss), **kwargs)
+        self._last = ref(loss)
     def _again(self):
         "Gradients were unscaled for a step that never came"
         self.loss_scaler.update(self.loss_scaler.get_scale())
@@ -253,8 +265,9 @@ class AmpOptimWrapper(OptimWrapper):
         self._unscaled = True
     def step(self, **kwargs):
         self.clip_gradients()
-        self.loss_scaler.step(self.optimizer, **kwargs)
-        self.loss_scaler.update(self._fixed)
+        with self._making_a_step():
+            self.loss_scaler.step(self.optimizer, **kwargs)
+            self.loss_scaler.update(self._fixed)
         self._unscaled = False
         if self._fixed is None and self.loss_scaler.is_enabled(): self._tell_scale()
     def _tell_scale(self):

@@ -64,7 +64,8 @@ class Player:
     def breakable(self):
         "Whether an interrupt that insists may raise here: in a call that blocks, but not in the middle of an optimizer's step"
         line = self.cursor.line
-        return self.blocking and self.advancing and not (name_of(line) in getattr(self.loop, 'lasting', ()) or hasattr(line, 'commits'))
+        lasting = name_of(line) in getattr(self.loop, 'lasting', ()) or hasattr(line, 'commits') or getattr(self.loop, 'stepping', False)
+        return self.blocking and self.advancing and not lasting
     @property
     def mode(self):
         "What the run is in the middle of: train, val or test"
@@ -240,7 +241,8 @@ def _keep(self:Player, e):
         alive = self.gen is not None and self.gen.gi_frame is not None
         self.failed = line
         e.add_note(f"in {line if alive else 'the code of the loop after ' + line}, epoch {self.epoch}, iter {self.iter}")
-        if line in getattr(self.loop, 'lasting', ()): e.add_note(f"{line} may have changed the weights in part; a retry goes through this iteration again")
+        torn = line in getattr(self.loop, 'lasting', ()) or getattr(self.loop, 'torn', False)
+        if torn: e.add_note(f"{line} may have changed the weights in part; a retry goes through this iteration again")
         if not alive: self.gen = None
     _free(e)
 

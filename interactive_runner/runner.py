@@ -366,7 +366,7 @@ def _announce(self:Runner):
         say(f"Config:\n{self.cfg.pretty_text}")
         self.dump_config()
     say(f'Hooks run in this order:\n{self.hooks}')
-    self.logger.info(repr(self.adapter))
+    if self.train_loop is None or hasattr(type(self.train_loop), 'optim_due'): self.logger.info(repr(self.adapter)) # a loop of one's own calls the model its own way
     if self.optim_owner: self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
 
 # %% ../nbs/41_runner.ipynb #2d20da27

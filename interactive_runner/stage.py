@@ -136,4 +136,4 @@ class Loop:
     @property
     def loops(self):
         "This loop and those it holds, by mode"
-        return {o.mode: o for o in generators(self, 'program').values()}
+        return {o.mode: o for o in reversed(generators(self, 'program').values())} # of two of a mode the outer one

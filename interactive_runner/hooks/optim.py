@@ -46,14 +46,18 @@ class OptimizerHook(Hook):
         self.grad_clip,self.detect_anomalous_params,self._told = grad_clip,detect_anomalous_params,[]
 
     def after_train_iter(self, runner):
+        if not getattr(getattr(runner, 'train_loop', None), 'stands_back', True): return # it came in the middle of an iteration that the loop steps itself
         optim = getattr(runner, 'optim_wrapper', None) or OptimWrapper(runner.optimizer)
         loss = runner.outputs['loss']
+        if not optim.has_run(loss): self._backward(runner, optim, loss)
+        if self.clip: self._clip(runner, optim)
+        optim.step()
+    def before_train_iter(self, runner): "Having it keeps the hook in its table until the iteration is over"
+
+    def _backward(self, runner, optim, loss):
         optim.zero_grad()
         if self.detect_anomalous_params: self._detect(runner, loss)
         optim.backward(loss)
-        if self.clip: self._clip(runner, optim)
-        optim.step()
-
     def _clip(self, runner, optim):
         optim.unscale()
         norm = self.clip(p for g in optim.param_groups for p in g['params'])

@@ -1,12 +1,16 @@
 "Runs in a real kernel, of both generations: cells, clicks, signals, errors, re-runs."
 import random
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+sys.path.append(str(Path(__file__).parents[1]/'browser'))
 from kernel import Kernel
+from lab import forget
 
 SETUP = '''
 import asyncio, gc, time, torch
@@ -30,12 +34,23 @@ def runs(): gc.collect(); return [o for o in gc.get_objects() if type(o) is Runn
 '''
 
 
+@pytest.fixture(scope='module')
+def kernels():
+    "Kernels by their generation, which tests use in turn"
+    kernels = {}
+    yield kernels
+    for k in kernels.values(): k.close()
+
+
 @pytest.fixture(params=[6, 7])
-def kernel(request):
-    k = Kernel(request.param)
+def kernel(kernels, request):
+    "A kernel that has forgotten what the test before did; a new one after a test that failed, or ended it"
+    if request.param not in kernels: kernels[request.param] = Kernel(request.param)
+    k,failed = kernels[request.param],request.session.testsfailed
+    k.run(forget)
     k.run(SETUP)
     yield k
-    k.close()
+    if request.session.testsfailed > failed or not k.manager.is_alive(): kernels.pop(request.param).close()
 
 
 def held(kernel):
