@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GROUPS', 'INSTEAD', 'EXAMPLES', 'LATER', 'RANDOMNESS', 'DEFAULT_HOOKS', 'check_groups', 'check_number', 'check_kind',
            'check_optimizer', 'check_length', 'check', 'own', 'randomness_of', 'check_seed', 'build_train_loop',
-           'build_eval_loop', 'InOneGo', 'build_hook', 'default_hooks', 'build_strategy', 'build_log_processor',
+           'build_eval_loop', 'build_hook', 'default_hooks', 'build_strategy', 'build_log_processor',
            'build_visualizer', 'build_message_hub', 'free_name', 'batch_size_of', 'scale_lr', 'surroundings']
 
 # %% ../nbs/41_parts.ipynb #d790b8f0
@@ -21,7 +21,6 @@ import torch
 from .config import Config, ConfigDict
 from .core import choices, closest
 from .dist import sync_random_seed
-from .hook import GIVEN
 from .hub import MessageHub
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from .registry import HOOKS, LOG_PROCESSORS, LOOPS, STRATEGIES, VISUALIZERS
@@ -174,19 +173,6 @@ def build_eval_loop(
 ):
     "The loop for validation or test that `cfg` describes"
     return _loop(cfg, f'{mode}_cfg', type=dict(val=ValLoop, test=TestLoop)[mode], runner=runner, dataloader=dataloader, evaluator=evaluator)
-
-# %% ../nbs/41_parts.ipynb #cceae7b4
-class InOneGo:
-    "A loop in lines whose `run` does them all, for a loop that calls it"
-    def __init__(self, loop, runner): self.loop,self.runner = loop,runner
-    def __getattr__(self, nm): return getattr(vars(self)['loop'], nm)
-    def run(self):
-        "Do all lines; the metrics"
-        for line in self.loop.run():
-            if isinstance(line, str): self.runner.call_hook(line, **{nm: getattr(self.loop, nm, None) for nm in GIVEN})
-            else: line()
-        self.loop.restart()
-        return self.loop.metrics
 
 # %% ../nbs/41_parts.ipynb #5996d3b6
 DEFAULT_HOOKS = dict(runtime_info='RuntimeInfoHook', timer='IterTimerHook', sampler_seed='DistSamplerSeedHook', logger='LoggerHook',

@@ -138,7 +138,6 @@ def _make_loops(self:Runner):
         for mode in ('val', 'test'): setattr(self, f'{mode}_loop', self._make_eval_loop(mode, of(f'{mode}_cfg')))
         train = self._make_train_loop(self._train_dataloader, of('train_cfg'), of('train_loop'), of('max_epochs'), of('max_iters'))
     main = in_lines(train) or Loop() # with nothing to train, the counters of a loop that does nothing
-    if train is not None and main is not train: self.val_loop,self.test_loop = (o and parts.InOneGo(o, self) for o in (self.val_loop, self.test_loop))
     self.train_loop,self.main,self.message_hub.now = train,main,lambda: main.iter
 
 @patch
@@ -366,7 +365,7 @@ def _announce(self:Runner):
         say(f"Config:\n{self.cfg.pretty_text}")
         self.dump_config()
     say(f'Hooks run in this order:\n{self.hooks}')
-    if self.train_loop is None or hasattr(type(self.train_loop), 'optim_due'): self.logger.info(repr(self.adapter)) # a loop of one's own calls the model its own way
+    if self.train_loop is None or hasattr(type(self.train_loop), 'optim_due'): self.logger.info(repr(self.adapter)) # else it calls the model its own way
     if self.optim_owner: self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
 
 # %% ../nbs/41_runner.ipynb #2d20da27
