@@ -87,7 +87,7 @@ class Runner:
         given |= {nm: parts.own(given[nm]) for nm in parts.LATER}
         cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg and cfg.copy()
         self.default_scope,self.cfg,self.meta,self._load_from,self._resume,self._given = default_scope,cfg,{},load_from,resume,given
-        self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),auto_scale_lr,env_cfg or {}
+        self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),given['auto_scale_lr'],given['env_cfg'] or {}
         self.strategy = self.build_strategy(strategy, stays=not isinstance(model, (Mapping, list)))
         self.model = compile_model(self.strategy.place(self._make_model(model, data_preprocessor)), compile)
         self.adapter,self.device = adapt(self.model, loss_fn),self.strategy.device

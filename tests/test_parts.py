@@ -181,8 +181,9 @@ def test_a_run_keeps_the_description_it_was_made_from():
         cfg.optim_wrapper.optimizer.lr = lr
         cfg.train_dataloader.batch_size = int(100*lr)
         runs.append(Runner.from_cfg(cfg))
-    given = described()
+    given = described(auto_scale_lr=dict(enable=False, base_batch_size=1))
     runs.append(Runner(**given))
+    given['auto_scale_lr']['enable'] = True
     given['optim_wrapper']['optimizer']['lr'] = 5.
     for run in runs: run.step('iter')
     assert [o.current_lr() for o in runs] == [[.1], [.01], [.1]] and [o.train_dataloader.batch_size for o in runs] == [10, 1, 6]
