@@ -191,12 +191,12 @@ def build_hook(
 
 def default_hooks(
     changes=None, # short name -> a hook, a dict, or None for none
-    writes:bool=False, # whether the run has a folder for checkpoints
+    needless=(), # short names of those that have nothing to do in this run
 ) -> list: # hooks or dicts
-    "The hooks that every run has, with what the user changes"
+    "The hooks that runs have, with what the user changes"
     usual = {nm: dict(type=kind) for nm,kind in DEFAULT_HOOKS.items()}
-    usual['checkpoint']['interval'] = 1
-    hooks = {nm: o for nm,o in usual.items() if writes or nm != 'checkpoint'}
+    usual['checkpoint']['interval'],needless = 1,set(needless)
+    hooks = {nm: o for nm,o in usual.items() if nm not in needless}
     for nm,o in (changes or {}).items(): hooks[nm] = _changed(nm, o, usual)
     return [o for o in hooks.values() if o is not None]
 

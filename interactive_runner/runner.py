@@ -259,7 +259,17 @@ def register_hooks(self:Runner, default_hooks=None, custom_hooks=None):
 @patch
 def register_default_hooks(self:Runner, hooks=None):
     "Register the default hooks, with the changes in `hooks`"
-    for o in parts.default_hooks(hooks, writes=self.work_dir is not None): self.register_hook(o)
+    for o in parts.default_hooks(hooks, self._needless()): self.register_hook(o)
+
+@patch
+def _needless(self:Runner):
+    "Default hooks that would have nothing to do; a run from a config has all that MMEngine's has"
+    if self.work_dir is None: yield 'checkpoint'
+    if self.cfg is not None: return
+    if self._schedulers is None: yield 'param_scheduler'
+    data = getattr(self.train_loop, 'described', None)
+    if not isinstance(data, Mapping) and loader.epoch_sampler(data) is None: yield 'sampler_seed'
+
 @patch
 def register_custom_hooks(self:Runner, hooks):
     "Register several hooks"
@@ -365,7 +375,8 @@ def _announce(self:Runner):
         say(f"Config:\n{self.cfg.pretty_text}")
         self.dump_config()
     say(f'Hooks run in this order:\n{self.hooks}')
-    if self.train_loop is None or hasattr(type(self.train_loop), 'optim_due'): self.logger.info(repr(self.adapter)) # else it calls the model its own way
+    own = self.train_loop is not None and not hasattr(type(self.train_loop), 'optim_due') # such a loop calls the model its own way
+    if not own: self.logger.info(repr(self.adapter))
     if self.optim_owner: self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
 
 # %% ../nbs/41_runner.ipynb #2d20da27

@@ -14,6 +14,7 @@ from lab import forget
 
 SETUP = '''
 import asyncio, gc, time, torch
+from collections import Counter
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from interactive_runner import Runner
@@ -29,7 +30,10 @@ def make(model=None, **given):
                  optimizer=torch.optim.Adam(model.parameters()), max_epochs=1000, seed=0, log_level='ERROR', custom_hooks=[Slow(), Tells()])
     return Runner(model, **parts | given)
 def tasks(): return [t for t in asyncio.all_tasks() if '_play' in repr(t.get_coro())]
-def held(): gc.collect(); return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()),len(gc.get_objects())
+def held():
+    gc.collect()
+    kinds = Counter(map(type, gc.get_objects()))
+    return sum(n for k,n in kinds.items() if issubclass(k, torch.Tensor)),kinds.total()
 def runs(): gc.collect(); return [o for o in gc.get_objects() if type(o) is Runner]
 '''
 
