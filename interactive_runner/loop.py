@@ -145,7 +145,11 @@ class TrainLoop(DataLoop):
         super().begin_work()
         whole,owner = self.runner.adapter.whole,self.runner.optim_owner
         self.stands_back,self.counts = whole or owner is not None,[(o, o.inner_count, o.steps) for o in self.wrappers]
-        if whole: self.start.keep_grads()
+        if whole: self.hand_over()
+    def hand_over(self):
+        "What a model that does backward and step itself has to find: a way back for gradients, and when the last cycle ends"
+        self.start.keep_grads()
+        for o in self.wrappers: o.max_counts = -1 if self.max_iters is None else o.inner_count + self.max_iters-self.iter
     def take_back(self):
         super().take_back()
         for o,n,_ in self.counts: o.inner_count = n
@@ -387,8 +391,14 @@ class WholeLoop(Loop):
     def run(self): yield self.work
     def work(self):
         if self.evaluator is not None: self.begin()
+        else: self.count()
         with lending(getattr(self.loop, 'runner', None)): self.metrics = self.loop.run()
         self.began = None
+    def count(self):
+        "Tell the optimizer where a training stands, and where it ends"
+        runner = getattr(self.loop, 'runner', None)
+        tell = getattr(getattr(runner, 'optim_wrapper', None), 'initialize_count_status', None)
+        if tell: tell(runner.model, self.iter, -1 if self.max_iters is None else self.max_iters)
     def begin(self):
         "The beginning of an evaluation, or back to it"
         self.undo()

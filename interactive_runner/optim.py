@@ -312,7 +312,7 @@ def _ask(verb):
     def method(self, *args, **kwargs):
         one = f"optim[{next(iter(self), 'name')!r}].{verb}(...)"
         raise NotImplementedError(f"there are several optimizers, {choices(self)}: call {verb} of one of them, as in {one}. "
-                                  "A model does that in a train_step of its own, or a loop of one's own.")
+                                  "A model does that in a train_step(data, optim_wrapper) of its own, or a loop of one's own.")
     method.__name__ = verb
     return method
 

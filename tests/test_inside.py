@@ -326,3 +326,19 @@ def test_a_stop_behind_a_validation_that_runs_by_itself_does_not_repeat_it():
     good.train()
     (ta,a),(tb,b) = state(run),state(good)
     assert a == b and all(torch.equal(x, y) for x,y in zip(ta, tb))
+
+@pytest.mark.filterwarnings('ignore:gradients of 3 batches')
+@pytest.mark.parametrize('own', [False, True])
+def test_a_last_cycle_that_is_cut_short_is_stepped_whoever_steps(own):
+    given = dict(train_cfg=dict(type=OwnTraining, max_epochs=2), max_epochs=None) if own else {}
+    run,lines = make('whole, accumulated', **given),make('epochs, accumulated')
+    for r in (run, lines): r.train()
+    steps = lambda r: {int(s['step']) for s in r.optimizer.state.values()}
+    assert steps(run) == steps(lines) == {3} and (run.optim_wrapper.inner_count, run.optim_wrapper.max_counts) == (8, 8)
+
+def test_a_train_step_in_a_run_made_longer_goes_on_with_its_cycle():
+    run,long = make('whole, accumulated', param_scheduler=None),make('whole, accumulated', param_scheduler=None, max_epochs=3)
+    run.run_until(iter=5)
+    run.train(epochs=2)
+    long.train()
+    assert all(torch.equal(a, b) for a,b in zip(run.model.state_dict().values(), long.model.state_dict().values()))
