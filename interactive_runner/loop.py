@@ -102,7 +102,7 @@ class TrainLoop(DataLoop):
     settled = ('after_train_iter', 'after_train_epoch', 'after_val_iter', 'evaluate', 'work') # lines after which a stop completes what they belong to
     cycle = 0 # iterations since the last step of the optimizer
     due,given_up = None,False # of this iteration: whether it steps the optimizer, None if not decided yet; whether it counts for nothing
-    stands_back = False # whether somebody else does backward and step in this iteration
+    stands_back = hook_steps = False # whether somebody else does backward and step in this iteration; whether a hook does
     val_due = halted = stop_training = False
     def __init__(self,
         runner, # has `model`, `adapter` and `optim_wrapper`
@@ -143,8 +143,9 @@ class TrainLoop(DataLoop):
     def begin_work(self):
         if self.start.marked: return
         super().begin_work()
-        whole,owner = self.runner.adapter.whole,self.runner.optim_owner
-        self.stands_back,self.counts = whole or owner is not None,[(o, o.inner_count, o.steps) for o in self.wrappers]
+        whole = self.runner.adapter.whole
+        self.hook_steps = not whole and self.runner.optim_owner is not None
+        self.stands_back,self.counts = whole or self.hook_steps,[(o, o.inner_count, o.steps) for o in self.wrappers]
         if whole: self.hand_over()
     def hand_over(self):
         "What a model that does backward and step itself has to find: a way back for gradients, and when the last cycle ends"

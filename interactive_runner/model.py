@@ -148,9 +148,10 @@ class StepAdapter(ModeAdapter):
         return f"{self.who}.train_step is called whole, and {own}"
     def losses(self, batch, optim=None) -> dict:
         "What `train_step` returns"
-        if self.whole: return self.model.train_step(batch, optim_wrapper=optim)
+        if self.whole: return self._logged(self.model.train_step(batch, optim_wrapper=optim))
         res = self.model.train_step(batch, getattr(optim, 'optimizer', optim)) if self.takes > 1 else self.model.train_step(batch)
         return res if isinstance(res, Mapping) and 'log_vars' in res else _losses(res, f'{self.who}.train_step')
+    def _logged(self, res): return res if res is None or isinstance(res, Mapping) else _losses(res, f'{self.who}.train_step')
 
 # %% ../nbs/31_model.ipynb #d2752f21
 def adapt(

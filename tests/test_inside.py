@@ -342,3 +342,19 @@ def test_a_train_step_in_a_run_made_longer_goes_on_with_its_cycle():
     run.train(epochs=2)
     long.train()
     assert all(torch.equal(a, b) for a,b in zip(run.model.state_dict().values(), long.model.state_dict().values()))
+
+def test_a_train_step_may_return_its_loss_and_no_hook_steps_beside_it():
+    class Plain(nn.Linear):
+        def train_step(self, data, optim_wrapper):
+            optim_wrapper.update_params(loss := F.cross_entropy(self(data[0]), data[1]))
+            return loss
+    def run(*hooks):
+        r = runner(lambda: Plain(4, 2), loss_fn=None, val_dataloader=None, metrics=None, custom_hooks=[*hooks, Order()])
+        r.train()
+        return r
+    alone = run()
+    with pytest.warns(UserWarning, match='steps by itself'): beside = run(OptimizerHook())
+    assert len(alone.message_hub.get_scalar('train/loss')) == 12 and torch.equal(alone.model.weight, beside.model.weight)
+    class Wrong(nn.Linear):
+        def train_step(self, data, optim_wrapper): return 'done'
+    with pytest.raises(TypeError, match='Wrong.train_step returned str; it must return'): runner(lambda: Wrong(4, 2), loss_fn=None).train()

@@ -6,6 +6,8 @@
 __all__ = ['graph_leaves', 'apart', 'OptimizerHook']
 
 # %% ../../nbs/64_hooks.optim.ipynb #cbc8b50a
+import warnings
+
 from ..core import choices
 from ..hook import Hook
 from ..optim import Clip, OptimWrapper
@@ -46,12 +48,14 @@ class OptimizerHook(Hook):
         self.grad_clip,self.detect_anomalous_params,self._told = grad_clip,detect_anomalous_params,[]
 
     def after_train_iter(self, runner):
-        if not getattr(getattr(runner, 'train_loop', None), 'stands_back', True): return # it came in the middle of an iteration that the loop steps itself
+        if not getattr(getattr(runner, 'train_loop', None), 'hook_steps', True): return # the loop does it in this iteration, or the model
         optim = getattr(runner, 'optim_wrapper', None) or OptimWrapper(runner.optimizer)
         loss = runner.outputs['loss']
         if not optim.has_run(loss): self._backward(runner, optim, loss)
         if self.clip: self._clip(runner, optim)
         optim.step()
+    def before_train(self, runner):
+        if getattr(getattr(runner, 'adapter', None), 'whole', False): warnings.warn("the model steps by itself, so OptimizerHook does nothing: leave it out.")
     def before_train_iter(self, runner): "Having it keeps the hook in its table until the iteration is over"
 
     def _backward(self, runner, optim, loss):
