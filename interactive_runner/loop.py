@@ -205,9 +205,12 @@ class TrainLoop(DataLoop):
         self.halted = self.stop_training = False
     def look_ahead(self, n, last):
         "What comes after `n` epochs (or iterations), of `last`"
-        self.val_due = self.val_loop is not None and n >= self.val_begin and (n % self.interval_at(n) == 0 or n == last)
+        self.val_due = self.is_val_due(n, last)
         if self.val_due: self.val_loop.metrics = None
         self.halted = self.stop_training
+    def is_val_due(self, n, last):
+        "Whether a validation comes after `n` epochs (or iterations), of `last`"
+        return self.val_loop is not None and n >= self.val_begin and (n % self.interval_at(n) == 0 or n == last)
     def interval_at(self, n):
         "The interval of validations after `n` epochs (or iterations); a new one is looked up one ahead, as MMEngine does"
         return self.intervals[bisect_right(self.intervals, n+1, key=lambda o: o[0])-1][1]
