@@ -184,6 +184,7 @@ def resume(self:Runner,
     checkpoint = ckpt.load_file(filename, 'cpu' if map_location == 'default' else map_location)
     optim,schedulers = self.optim_wrapper if resume_optimizer else None, self.param_schedulers if resume_param_scheduler else None
     check_resumable(checkpoint, filename, optim, schedulers)
+    if checkpoint.get('loop', {}).get('done'): self._open('train') # a place in the middle of a pass is one in a loader
     for text in self._differences(checkpoint, optim, schedulers): self.logger.warning(f"{filename}: {text}")
     self._take_weights(checkpoint, filename)
     if optim is not None and 'optimizer' in checkpoint: optim.load_state_dict(checkpoint['optimizer'])

@@ -11,9 +11,11 @@ from interactive_runner.core import closest
 from interactive_runner.history import HistoryBuffer
 from interactive_runner.logproc import statistic
 from interactive_runner.ui import chart as charts
-from interactive_runner.ui.chart import PALETTE, Chart, Trace, axes, find, interventions, log_ticks, reading
+from interactive_runner.ui.chart import PALETTE, Chart, axes, find, log_ticks
 from interactive_runner.ui.panel import Panel
+from interactive_runner.ui.reading import MOST, columns, interventions, reading
 from interactive_runner.ui.style import close, inside
+from interactive_runner.ui.trace import Trace
 from test_panel import Run
 
 evil = '<img src=x onerror=alert(1)>'
@@ -321,9 +323,9 @@ def test_what_is_read_off_is_what_was_logged():
     values[1234] = 77.
     chart = Chart(run_of(5000, train__loss=values))
     c = chart.curves['train/loss']
-    x,borders = charts.columns([c], 1, 5000)
+    x,borders = columns([c], 1, 5000)
     texts = reading(c, x, borders, '{:.0f}', True)
-    assert len(x) <= charts.MOST and sum('77.00' in o for o in texts) == 1
+    assert len(x) <= MOST and sum('77.00' in o for o in texts) == 1
     i = next(i for i,o in enumerate(texts) if '77.00' in o)
     assert borders[i]-c.whole.size < 1235 <= borders[i+1] and chart.spots.value.count('77.00') == 1
 

@@ -357,6 +357,20 @@ def test_a_run_resumed_from_any_of_its_checkpoints_ends_as_the_run_that_was_not_
         assert (again.epoch, again.iter) == (whole.epoch, whole.iter)
 
 
+@pytest.mark.parametrize('first', ['train', 'resume', 'val'])
+def test_in_the_middle_of_a_pass_a_run_with_a_described_loader_goes_on_whatever_is_asked_of_it_first(tmp_path, first):
+    given = dict(train_dataloader=SAMPLED, auto_scale_lr=dict(enable=True, base_batch_size=16), param_scheduler=SCHEDULES)
+    whole = runner(**given)
+    whole.step('iter', 3)
+    path = whole.save_checkpoint(tmp_path, 'middle.pth')
+    whole.train()
+    again = runner(**given, resume=path if first != 'resume' else False)
+    if first == 'resume': again.resume(path)
+    if first == 'val': again.val()
+    again.train()
+    assert again.iter == whole.iter and torch.equal(weights(again), weights(whole)) and again.current_lr() == whole.current_lr()
+
+
 @settings(max_examples=10, deadline=None)
 @given(lines=st.integers(0, 60))
 def test_a_checkpoint_taken_from_a_cell_between_two_iterations_is_as_good(lines, tmp_path_factory):

@@ -93,6 +93,16 @@ def test_rows_are_used_again_and_those_that_are_gone_are_closed(run, hooks):
     assert list(hooks.rows) == ['new', 'Timer', 'Clip'] and hooks.rows['Timer'] is before['Timer']
     assert [line(hooks, nm) for nm in hooks.rows] == [2, 3, 4] and hooks.box.children[-1] is hooks.rows['new'].widget
     assert all(o.comm is None for o in (before['Log'].widget, *before['Log'].parts)) and hooks.detail.widget.comm is not None
+    assert all(x.comm is not None for r in hooks.rows.values() for o in r.parts for x in (o, o.layout, o.style)), 'what the rows share stays'
+
+def test_a_hook_more_is_its_row_and_nothing_else_to_send(run, hooks, monkeypatch):
+    before,sent = set(_instances),[]
+    monkeypatch.setattr(type(hooks.info.comm), 'publish_msg', lambda comm, kind, **more: sent.append(kind))
+    run.player.hooks.register(Log(), name='new')
+    hooks.refresh()
+    r = hooks.rows['new']
+    assert {_instances[o] for o in set(_instances)-before} == {*r.parts, r.widget, r.widget.layout}
+    assert sent.count('comm_open') == 7 and len(sent) < 7+7
 
 def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run):
     hooks = Hooks(run) # no panel draws it meanwhile

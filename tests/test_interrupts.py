@@ -1,4 +1,5 @@
 "Signals at random moments: interrupts leave the result of a run left alone, SIGTERM leaves what a hook could save"
+import functools
 import os
 import random
 import signal
@@ -64,13 +65,19 @@ def interrupted(mode, workers, iters, interrupts=0):
     return status,int(iters),int(hits),digest
 
 
+@functools.cache
+def alone(workers, iters):
+    "What a run is that nobody interrupts, played or not"
+    return interrupted('train', workers, iters)
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('mode', ['train', 'play'])
 def test_interrupts_at_any_moment_tear_nothing_and_kill_no_worker(mode, workers):
     iters,n = (200, 60) if workers else (2500, 200)
-    alone,disturbed = interrupted(mode, workers, iters),interrupted(mode, workers, iters, n)
+    left,disturbed = alone(workers, iters),interrupted(mode, workers, iters, n)
     assert disturbed[2] > 10, 'the interrupts came too late to be noticed'
-    assert disturbed[:2] == alone[:2] == ('done', iters) and disturbed[3] == alone[3]
+    assert disturbed[:2] == left[:2] == ('done', iters) and disturbed[3] == left[3]
 
 
 SAVING = CHILD + '''

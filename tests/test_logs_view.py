@@ -139,6 +139,7 @@ def test_a_second_row_is_in_the_log_under_a_name_that_follows_its_statistic(run)
     r.back.click()
     view.refresh()
     assert 'train/loss_max' not in shown(view) and before.comm is None and len(view.grid.children) == 2+len(view.rows)
+    assert all(x.comm is not None for r in view.rows for o in r.widget.children for x in (o, o.layout, o.style)), 'what the rows share stays'
 
 def test_added_rows_come_and_go_in_the_line():
     runner = small()

@@ -1,5 +1,6 @@
 "A run from objects or from dicts: what is built, what is refused and how, and what foreign hooks and loops find."
 import logging
+import os
 
 import pytest
 import torch
@@ -7,13 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from interactive_runner import Hook, Runner
+from interactive_runner import Hook, Loop, Runner
 from interactive_runner.base_model import BaseModel
 from interactive_runner.config import Config
 from interactive_runner.evaluator import BaseMetric
 from interactive_runner.loop import DataLoop, EpochBasedTrainLoop
 from interactive_runner.optim import OptimWrapper
-from interactive_runner.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS
+from interactive_runner.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS, RUNNERS
 
 class ToyData(TensorDataset):
     "24 points, on which side of a plane each lies"
@@ -120,6 +121,10 @@ GROUPS = {
     'neither by_epoch nor type': (dict(train_cfg=dict(max_epochs=3)), "train_cfg has neither 'by_epoch' nor 'type', got max_epochs"),
     'a preprocessor for an object': (dict(model=nn.Linear(4, 2), data_preprocessor=dict()), 'data_preprocessor is for a model that is given as a dict'),
     'both lengths': (dict(train_cfg=None, max_epochs=1, max_iters=1), 'exclude each other'),
+    'an interval beside a loop': (dict(val_interval=2), 'val_interval would not be heeded beside train_cfg, which says itself when to validate'),
+    'an interval that never comes': (dict(train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=0)), "train_cfg['val_interval'] must be 1, 2, ..., got 0"),
+    'an end that is text': (dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs='3')), "train_cfg['max_epochs'] must be 1, 2, ..., got '3'"),
+    'an optimizer of another model': (dict(optim_wrapper=OptimWrapper(torch.optim.SGD([torch.zeros(1)], .1))), 'holds no parameter of this model'),
     'a loop twice': (dict(max_epochs=1), 'train_cfg and max_epochs each describe the loop of training: give one of them'),
 }
 
@@ -142,6 +147,14 @@ KINDS = {
     'strategy': (dict(strategy='ddp'), "strategy must be BaseStrategy or a dict, got 'ddp' (str)"),
     'env_cfg': (dict(env_cfg=1), 'env_cfg must be a dict, got 1 (int)'),
     'an evaluator': (dict(val_evaluator=3), 'an evaluator must be an Evaluator'),
+    'cfg': (dict(cfg=3), 'cfg must be Config or a dict, got 3 (int)'),
+    'work_dir': (dict(work_dir=3), 'work_dir must be str or Path, got 3 (int)'),
+    'experiment_name': (dict(experiment_name=3), 'experiment_name must be str, got 3 (int)'),
+    'a class for the model': (dict(model=ToyModel), 'model is the class ToyModel; pass an object of it'),
+    'a name for a hook': (dict(custom_hooks=['LoggerHook']), "a hook is a dict with its type, such as dict(type='LoggerHook'), or an object"),
+    'nothing for a hook': (dict(custom_hooks=[None]), 'got None (NoneType)'),
+    'a name for a default hook': (dict(default_hooks=dict(logger='LoggerHook')), "got 'LoggerHook' (str)"),
+    'a slip in a loader': (dict(test_dataloader=loader(num_worker=2), test_cfg=dict(), test_evaluator=[]), "Did you mean 'num_workers'?"),
 }
 
 @pytest.mark.parametrize('what', KINDS)
@@ -161,6 +174,84 @@ def test_a_wrong_name_or_argument_in_a_dict_names_the_nearest():
     with pytest.raises(TypeError) as e: Runner(**described(train_cfg=dict(by_epoch=True, max_epoch=3)))
     assert any("It takes no 'max_epoch'. Did you mean 'max_epochs'?" in o for o in e.value.__notes__)
     with pytest.raises(KeyError, match='a run needs a model'): Runner.from_cfg(dict(modle=dict(type='ToyModel')))
+
+def test_a_run_keeps_the_description_it_was_made_from():
+    cfg,runs = Config(described()),[]
+    for lr in (.1, .01):
+        cfg.optim_wrapper.optimizer.lr = lr
+        cfg.train_dataloader.batch_size = int(100*lr)
+        runs.append(Runner.from_cfg(cfg))
+    given = described(auto_scale_lr=dict(enable=False, base_batch_size=1))
+    runs.append(Runner(**given))
+    given['auto_scale_lr']['enable'] = True
+    given['optim_wrapper']['optimizer']['lr'] = 5.
+    for run in runs: run.step('iter')
+    assert [o.current_lr() for o in runs] == [[.1], [.01], [.1]] and [o.train_dataloader.batch_size for o in runs] == [10, 1, 6]
+    assert runs[0].cfg.optim_wrapper.optimizer.lr == .1
+
+def test_a_subclass_may_override_what_builds_a_part_and_take_arguments_of_its_own():
+    called = []
+    def noted(nm): return lambda self, *args, **kwargs: called.append(nm) or getattr(Runner, nm)(self, *args, **kwargs)
+    names = [f'build_{o}' for o in ('strategy', 'message_hub', 'visualizer', 'evaluator', 'dataloader', 'train_loop', 'val_loop', 'test_loop', 'log_processor')]
+    names += ['register_hooks', 'register_default_hooks', 'register_custom_hooks', 'register_hook', 'dump_config']
+    def init(self, *args, note=None, **kwargs):
+        self.note = note
+        Runner.__init__(self, *args, **kwargs)
+    Mine = type('Mine', (Runner,), {'__init__': init} | {nm: noted(nm) for nm in names})
+    run = Mine.from_cfg(described(note='mine', test_dataloader=loader(), test_cfg=dict(), test_evaluator=dict(type='ToyMetric'), custom_hooks=[Hook()]))
+    run.train()
+    assert run.note == 'mine' and set(called) == set(names)
+
+def test_a_config_may_name_the_class_of_its_runner():
+    @RUNNERS.register_module(force=True)
+    class Quiet(Runner): pass
+    assert type(RUNNERS.build(Config(described(runner_type='Quiet')))) is Quiet and type(RUNNERS.build(described())) is Runner
+    assert type(RUNNERS.build(dict(type='FlexibleRunner', **described()))) is Runner
+
+def test_how_long_to_train_may_be_said_later():
+    run = Runner.from_cfg(described(train_cfg=dict(by_epoch=True)))
+    with pytest.raises(RuntimeError, match='how long to train'): run.train()
+    run.train(epochs=1)
+    assert run.epoch == 1
+    run = Runner.from_cfg(described(train_cfg=dict(by_epoch=False)))
+    run.train(iters=3)
+    assert run.iter == 3
+
+def test_data_without_a_batch_is_found_before_training():
+    for given in (dict(dataset=dict(type='ToyData', n=0)), dict(batch_size=25, drop_last=True, sampler=None)):
+        with pytest.raises(ValueError, match='the train_dataloader gives no batch: its dataset is empty, or smaller than a batch'):
+            Runner(**described(train_dataloader=loader(**given))).train()
+
+def test_a_deterministic_run_asks_torch_for_it_before_the_first_batch(monkeypatch):
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    run = Runner(**described(randomness=dict(seed=0, deterministic=True), env_cfg=dict(cudnn_benchmark=True)))
+    try:
+        run.step('iter')
+        assert torch.are_deterministic_algorithms_enabled() and os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
+        assert run.deterministic and torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+
+def test_what_is_wrong_with_the_validation_data_shows_before_the_first_epoch():
+    run = Runner.from_cfg(described(val_dataloader=loader(dataset=dict(type='ToyDta'))))
+    with pytest.raises(KeyError, match="Did you mean 'ToyData'"): run.train()
+    assert run.iter == 0
+
+def test_custom_hooks_of_one_class_are_told_apart_by_a_number():
+    @HOOKS.register_module(force=True)
+    class Twin(Hook):
+        def __init__(self, n): self.n = n
+    run = Runner(**described(custom_hooks=[dict(type='Twin', n=1), dict(type='Twin', n=2)]))
+    assert [run.hooks[nm].hook.n for nm in ('Twin', 'Twin_2')] == [1, 2]
+    run.register_custom_hooks([Twin(3), Twin(4)])
+    assert [run.hooks[nm].hook.n for nm in ('Twin', 'Twin_2')] == [3, 4] and 'Twin_3' not in run.hooks
+
+def test_a_default_hook_is_changed_in_what_is_said_and_a_slip_in_its_name_is_found(tmp_path):
+    run = Runner(**described(work_dir=tmp_path, default_hooks=dict(checkpoint=dict(max_keep_ckpts=3))))
+    assert (run.hooks['CheckpointHook'].hook.interval, run.hooks['CheckpointHook'].hook.max_keep_ckpts) == (1, 3)
+    wrong = described(default_hooks=dict(loger=dict(interval=3)))
+    with pytest.raises(KeyError, match="no default hook 'loger' to change. Did you mean 'logger'"): Runner(**wrong)
 
 def test_a_key_of_a_config_that_looks_misspelt_is_pointed_at(capsys):
     run = Runner.from_cfg(described(custom_hook=[], my_notes='mine', log_level='WARNING'))
@@ -199,6 +290,11 @@ def test_learning_rates_are_scaled_with_the_batch_size_before_schedulers_see_the
     run = Runner(**described(auto_scale_lr=dict(enable=True, base_batch_size=12)))
     run.step('iter')
     assert run.optimizer.param_groups[0]['lr'] == pytest.approx(.05)
+    by_batches = loader(batch_sampler=dict(type='BatchSampler', drop_last=False))
+    run = Runner(**described(auto_scale_lr=dict(enable=True, base_batch_size=12), train_dataloader=by_batches))
+    assert run.current_lr() == [pytest.approx(.05)], 'whoever asks first, and whatever says how large a batch is'
+    with pytest.raises(ValueError, match='needs a train_dataloader that has a batch_size'):
+        Runner(**described(auto_scale_lr=dict(enable=True, base_batch_size=12), train_dataloader=[next(iter(run.train_dataloader))])).train()
     with pytest.raises(KeyError, match="auto_scale_lr needs 'base_batch_size'"): Runner(**described(auto_scale_lr=dict(enable=True))).train()
 
 def test_compile_makes_faster_code_of_the_forward_pass_and_nothing_else():
@@ -281,6 +377,34 @@ def test_a_loop_of_mmengines_kind_runs_as_one_line_and_calls_its_hooks():
     lines = Runner(**described())
     lines.train()
     assert equal(mine.model, lines.model), 'the same sums, line by line or all at once'
+
+def test_a_loop_of_mmengines_kind_validates_by_running_the_validation_loop():
+    class Foreign(Loop):
+        max_epochs,epoch,iter = 2,0,0
+        def run(self):
+            while self.epoch < self.max_epochs:
+                self.runner.model.train()
+                self.epoch += 1
+                metrics.append(self.runner.val_loop.run())
+    class Own(DataLoop):
+        def __init__(self, runner, dataloader, evaluator):
+            super().__init__(runner, dataloader)
+            self.evaluator = evaluator
+        def run(self):
+            for batch in self.dataloader: self.evaluator.process(data_batch=batch, data_samples=self.runner.model.val_step(batch))
+            return self.evaluator.evaluate(24)
+    class Note:
+        def after_val_iter(self, runner, batch_idx, outputs): seen.append((batch_idx, len(outputs)))
+        def after_val_epoch(self, runner, metrics): seen.append(metrics['of'])
+    metrics,seen = [],[]
+    given = described(train_cfg=None, optim_wrapper=None, train_dataloader=None, train_loop=Foreign(), custom_hooks=[Note()])
+    run = Runner(**given)
+    run.train()
+    assert seen == [(0, 6), (1, 6), (2, 6), (3, 6), 24]*2 and metrics == [run.val()]*2
+    LOOPS.register_module(module=Own, force=True)
+    again = Runner(**given | dict(train_loop=Foreign(), val_cfg=dict(type='Own')))
+    again.train()
+    assert metrics == metrics[:1]*4
 
 def test_a_train_step_of_ones_own_is_called_whole_and_the_loops_lines_stand_back():
     class Whole(ToyModel):
@@ -413,6 +537,11 @@ def touched():
 @pytest.mark.parametrize('name', TOUCHED)
 def test_what_foreign_hooks_touch_is_there(touched, name): assert touched[name] == {True}
 
+def test_without_training_there_is_nothing_to_ask_of_it():
+    run = Runner(**described(train_dataloader=None, train_cfg=None, optim_wrapper=None))
+    assert (run.val_interval, run.val_begin, run.max_epochs, run.optimizer, run.train_dataloader) == (None,)*5
+    with pytest.raises(RuntimeError, match='has no optimizer'): run.current_lr()
+
 def test_stop_training_ends_the_run_after_the_epoch():
     class Ends:
         def after_train_iter(self, runner): runner.train_loop.stop_training = True
@@ -440,7 +569,8 @@ def test_gradients_are_true_and_unclipped_before_the_step_and_scaled_by_nobody()
     def run(kind, **kwargs):
         torch.manual_seed(0)
         model = nn.Linear(4, 2)
-        r = objects(model=model, optimizer=None, optim_wrapper=dict(type=kind, optimizer=torch.optim.SGD(model.parameters(), .1), clip_grad=dict(max_norm=1e-3), **kwargs))
+        sgd = torch.optim.SGD(model.parameters(), .1)
+        r = objects(model=model, optimizer=None, optim_wrapper=dict(type=kind, optimizer=sgd, clip_grad=dict(max_norm=1e-3), **kwargs))
         @r.on('before_optim_step')
         def keep(): seen.setdefault(kind, model.weight.grad.clone())
         r.train()
@@ -488,4 +618,4 @@ def test_the_panel_of_a_run_that_is_only_described_reads_no_data():
     assert ToyData.made == 0
     run.step('iter')
     run.panel.refresh()
-    assert ToyData.made == 1 and run.max_iters == 8
+    assert ToyData.made == 2 and run.max_iters == 8, 'of training and of the validation that belongs to it'

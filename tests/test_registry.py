@@ -44,6 +44,22 @@ def test_the_scope_of_a_dict_is_that_of_the_dicts_inside_it():
     with default_scope('mmengine'): outer = parts.build(dict(type='Outer', inner=dict(type='Part'), _scope_='mmcv'))
     assert type(outer.inner) is old
 
+def test_a_name_without_a_scope_is_mmengines_and_mmcvs():
+    r = Registry('thing')
+    class A: pass
+    r.register_module(module=A)
+    assert r.get('mmengine.A') is r.get('mmcv.A') is A and 'mmdet.A' not in r
+    B = type('B', (), {})
+    r.register_module(name='A', module=B, scope='mmcv')
+    assert (r.get('mmengine.A'), r.get('mmcv.A')) == (A, B)
+    assert reg.HOOKS.get('mmengine.IterTimerHook') is reg.HOOKS.get('IterTimerHook')
+
+def test_the_decorator_works_without_parentheses():
+    r = Registry('thing')
+    @r.register_module
+    class A: pass
+    assert isinstance(A, type) and r.get('A') is A
+
 def test_a_name_in_one_scope_only_is_found_whatever_the_default():
     parts = Registry('part')
     only = parts.register_module(module=make(), scope='mmdet')
@@ -122,9 +138,10 @@ def test_the_registries_that_the_seed_names_are_there_and_can_be_searched(name):
 KNOWN = dict(HOOKS=['RuntimeInfoHook', 'IterTimerHook', 'DistSamplerSeedHook', 'LoggerHook', 'ParamSchedulerHook', 'CheckpointHook', 'OptimizerHook'],
              LOOPS=['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'ValLoop', 'TestLoop', 'BaseLoop'], STRATEGIES=['SingleDeviceStrategy'],
              DATA_SAMPLERS=['DefaultSampler', 'InfiniteSampler'], FUNCTIONS=['pseudo_collate', 'default_collate', 'worker_init_fn'], EVALUATOR=['Evaluator'],
-             METRICS=['DumpResults'], LOG_PROCESSORS=['LogProcessor'], VISUALIZERS=['Visualizer'], VISBACKENDS=['LocalVisBackend'], RUNNERS=['Runner', 'FlexibleRunner'],
+             METRICS=['DumpResults'], LOG_PROCESSORS=['LogProcessor'], VISUALIZERS=['Visualizer'], VISBACKENDS=['LocalVisBackend'],
+             RUNNERS=['Runner', 'FlexibleRunner'], OPTIM_WRAPPER_CONSTRUCTORS=['DefaultOptimWrapperConstructor'],
              OPTIM_WRAPPERS=['OptimWrapper', 'AmpOptimWrapper', 'OptimizerWrapper', 'AmpOptimizerWrapper', 'OptimWrapperDict'],
-             OPTIM_WRAPPER_CONSTRUCTORS=['DefaultOptimWrapperConstructor'], PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR', 'CosineAnnealingLR', 'OneCycleLR', 'PolyLR'],
+             PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR', 'CosineAnnealingLR', 'OneCycleLR', 'PolyLR'],
              MODELS=['BaseModel', 'BaseDataPreprocessor', 'ImgDataPreprocessor', 'Linear'], OPTIMIZERS=['SGD', 'AdamW'], DATASETS=['TensorDataset'])
 
 @pytest.mark.parametrize('name,part', [(k, o) for k,v in KNOWN.items() for o in v])

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from interactive_runner import DataLoop, MessageHub, Runner, accuracy, commits
+from interactive_runner import DataLoop, IterTimerHook, MessageHub, Runner, accuracy, commits
 
 
 def net(): return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(.3), nn.ReLU(), nn.Linear(8, 2))
@@ -278,7 +278,7 @@ BAD = {
     'a loader that is none': (dict(train_dataloader=3), TypeError, 'must be iterable, got 3'),
     'metrics that are numbers': (dict(metrics={'acc': 1}), TypeError, "a metric must be a BaseMetric.*got under 'acc' 1 .int"),
     'a loss_fn that is none': (dict(loss_fn=3), TypeError, 'loss_fn must be callable'),
-    'two hooks of a class': (dict(custom_hooks=[object(), object()]), ValueError, "two hooks are called 'object'"),
+    'a default hook once more': (dict(custom_hooks=[IterTimerHook()]), ValueError, "two hooks are called 'IterTimerHook'. Change a default hook"),
     'a default hook that is not there': (dict(default_hooks={'loger': None}), KeyError, "Did you mean 'logger'"),
     'a class for a hook': (dict(custom_hooks=[dict]), (TypeError, ValueError), 'register an object of it'),
 }

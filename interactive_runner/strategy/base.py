@@ -6,6 +6,7 @@
 __all__ = ['BaseStrategy', 'best_device', 'SingleDeviceStrategy', 'compile_model', 'make_deterministic']
 
 # %% ../../nbs/37_strategy.base.ipynb #21f3a82f
+import os
 from collections.abc import Mapping
 
 import torch
@@ -71,4 +72,5 @@ def make_deterministic(on:bool):
     "Whether torch shall use only algorithms that give the same result each time; this is of the process, not of one run"
     torch.backends.cudnn.deterministic = on
     if on: torch.backends.cudnn.benchmark = False
+    if on: os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     torch.use_deterministic_algorithms(on)

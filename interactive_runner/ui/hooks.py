@@ -16,7 +16,7 @@ from ipywidgets import HTML, Checkbox, Combobox, Dropdown, HBox, Text, VBox
 
 from ..core import words
 from ..hook import Priority, get_priority, is_plain, parameters
-from .style import Html, View, button, choose, close, join, mark, num, put, tag
+from .style import Html, View, button, choose, close, join, made, mark, num, put, tag
 
 # %% ../../nbs/84_ui.hooks.ipynb #286e100b
 NAMED = tuple(f'{p:d} {p.name}' for p in Priority)
@@ -35,17 +35,18 @@ class Row:
     "What can be pressed of one hook"
     def __init__(self, view, name):
         self.name,self.view,self._texts,self._cells = name,view,None,Html()
-        self.switch = Checkbox(description=name, indent=False, tooltip=f'{name}: on or off').add_class('ir-switch')
-        self.priority = Combobox(options=NAMED, continuous_update=False).add_class('ir-priority')
-        self.up = button('', 'arrow-up', f'{name}: run earlier', lambda: self._move(-1)).add_class('ir-icon').add_class('ir-up')
-        self.down = button('', 'arrow-down', f'{name}: run later', lambda: self._move(1)).add_class('ir-icon').add_class('ir-down')
-        self.more = button('', 'sliders', f'{name}: parameters and stages', lambda: view.later(lambda: view.open_detail(name)))
-        self.more.add_class('ir-icon').add_class('ir-more')
+        self.switch = made(Checkbox, 'ir-switch', view.looks, description=name, indent=False, tooltip=f'{name}: on or off')
+        self.priority = made(Combobox, 'ir-priority', view.looks, options=NAMED, continuous_update=False)
+        self.up = self._icon('up', 'arrow-up', 'run earlier', lambda: self._move(-1))
+        self.down = self._icon('down', 'arrow-down', 'run later', lambda: self._move(1))
+        self.more = self._icon('more', 'sliders', 'parameters and stages', lambda: view.later(lambda: view.open_detail(name)))
         self.switch.observe(self._switched, 'value')
         self.priority.observe(self._placed, 'value')
         self.parts = self.switch,self.priority,self.up,self.down,self.more
-        self.widget = HBox(self.parts).add_class('ir-row')
+        self.widget = made(HBox, 'ir-row', children=self.parts)
 
+    def _icon(self, cls, icon, what, press):
+        return button('', icon, f'{self.name}: {what}', press, classes=f'ir-icon ir-{cls}', looks=self.view.looks)
     def _tell(self, what, act): self.view.tell(f'{what} {self.name}', lambda: act(self.view.player.hooks[self.name]))
 
     def _switched(self, change):
@@ -191,7 +192,7 @@ def _have(self:Hooks, table):
     boxes = [o for o in self.box.children if o is self.info or any(o is r.widget for r in stay)]
     put(self.box, children=(*boxes, *(o.widget for nm,o in self.rows.items() if nm not in old)))
     for nm,o in old.items():
-        if nm not in self.rows: put(o.widget, children=o.parts); close(o.widget)
+        if nm not in self.rows: put(o.widget, children=o.parts); close(o.widget, self.looks)
 
 @patch
 def _numbers(self:Hooks, player, following):

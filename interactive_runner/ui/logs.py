@@ -16,12 +16,12 @@ from time import perf_counter
 
 import numpy as np
 from fastcore.basics import patch
-from ipywidgets import HTML, Box, Combobox, Dropdown, HBox, Layout, VBox
+from ipywidgets import HTML, Box, Combobox, Dropdown, HBox, VBox
 
 from ..core import words
 from ..history import HistoryBuffer
 from ..logproc import takes_window
-from .style import Html, View, button, choose, close, join, mark, num, put, tag
+from .style import Html, View, button, choose, close, join, made, mark, num, put, tag
 
 # %% ../../nbs/82_ui.logs.ipynb #ed899717
 ROWS = 16 # numbers that are shown without being asked for
@@ -123,12 +123,12 @@ class Row:
         name:str|None=None, # the name of an added row
     ):
         self.view,self.key,self.name,self.course = view,key,name,Course()
-        self.method = Dropdown().add_class('ir-method')
-        self.over = Combobox(options=('epoch', 'global'), continuous_update=False).add_class('ir-over')
-        self.back = button('', press=self._back).add_class('ir-icon')
+        self.method = made(Dropdown, 'ir-method', view.looks)
+        self.over = made(Combobox, 'ir-over', view.looks, options=('epoch', 'global'), continuous_update=False)
+        self.back = button('', press=self._back, classes='ir-icon', looks=view.looks)
         self.method.observe(self._chosen, 'value')
         self.over.observe(self._typed, 'value')
-        self.widget = HBox([self.method, self.over, self.back], layout=Layout()).add_class('ir-rule')
+        self.widget = made(HBox, 'ir-rule', children=(self.method, self.over, self.back))
 
     @property
     def shown(self): return self.name or self.key
@@ -274,7 +274,7 @@ def _arrange(self:Logs, hub, processor):
     have = {(r.key, r.name): r for r in self.rows}
     self.rows = [have.pop((k, nm), None) or Row(self, k, nm) for k in keys_shown for nm in (None, *processor.added(k))]
     put(self.grid, children=(self.text, self.courses, *(r.widget for r in self.rows)))
-    close([r.widget for r in have.values()])
+    close([r.widget for r in have.values()], self.looks)
     put(self.adder, options=tuple(keys))
     hidden = len(keys)-len(keys_shown)
     put(self.more, value=tag('span', f'{num(hidden)} more that are not shown', cls='ir-soft') if hidden else '')

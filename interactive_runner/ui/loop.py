@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'PATIENCE', 'source', 'docstring', 'colored', 'prepared', 'chunks', 'call', 'calls', 'line_html', 'Part',
-           'shared_looks', 'gutter', 'LoopView']
+           'gutter', 'LoopView']
 
 # %% ../../nbs/85_ui.loop.ipynb #c49f761e
 import ast
@@ -13,14 +13,13 @@ from inspect import getsourcelines
 from textwrap import dedent
 from time import perf_counter
 
-from ipywidgets import HTML, Button, ButtonStyle, Layout, VBox
-from ipywidgets.widgets.widget_string import HTMLStyle
+from ipywidgets import HTML, Button, VBox
 from pygments import lex
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Literal, Name, Operator, String
 
 from ..stage import code_lines, generators
-from .style import Html, View, join, mark, put, tag
+from .style import Html, View, join, made, mark, put, tag
 
 # %% ../../nbs/85_ui.loop.ipynb #299d948b
 def source(code) -> list: # of pairs: number and text
@@ -104,14 +103,12 @@ class Part:
     "A generator: its chunks, each with a button if it is a line that hands something over"
     def __init__(self, code, press, looks):
         self.code,self.pieces,self.keys,cells = code,[],{},[]
-        layout,look,face = looks
         for lines in chunks(code):
-            n,html = lines[0][0],HTML(layout=layout, style=look)
-            if lines[0][2]: cells.append(gutter(lines[0], lambda n=n: press(code, n), layout=layout, style=face))
-            else: html.add_class('ir-wide')
-            cells.append(html)
-            self.pieces.append((lines, html))
-        self.widget = VBox(cells).add_class('ir-def')
+            n,what = lines[0][0],lines[0][2]
+            if what: cells.append(gutter(lines[0], lambda n=n: press(code, n), looks))
+            cells.append(made(HTML, '' if what else 'ir-wide', looks))
+            self.pieces.append((lines, cells[-1]))
+        self.widget = made(VBox, 'ir-def', looks, children=cells)
 
     def draw(self, player, at, inner):
         "Draw what is different: `at` is the number of the line about to run, None if the generator is not open"
@@ -135,14 +132,10 @@ class Part:
         state = (*player.cursor.ran, getattr(player.next_hook, 'name', None), player.hooks.failed) if here and inner else None
         return here, inner and here, id(player.hooks), player.hooks.version, done, state
 
-def shared_looks() -> tuple:
-    "Layout and styles for all lines of a view"
-    return Layout(),HTMLStyle(),ButtonStyle()
-
-def gutter(line, press, **looks) -> Button:
+def gutter(line, press, looks) -> Button:
     "The number of a line as a button"
     n,_,what = line
-    res = Button(description=str(n), tooltip=f"Run to line {n}, {what.name}", **looks).add_class('ir-gutter')
+    res = made(Button, 'ir-gutter', looks, description=str(n), tooltip=f"Run to line {n}, {what.name}")
     res.on_click(lambda _: press())
     return res
 
@@ -154,7 +147,7 @@ class LoopView(View):
     title = 'Loop'
     def __init__(self, runner):
         super().__init__(runner)
-        self.parts,self._of,self._since,self._looks = {},None,None,shared_looks()
+        self.parts,self._of,self._since = {},None,None
         self.chosen = {} # by a person: standing or playing -> whether to be open
         self.widget = VBox().add_class('ir-loop')
         self.refresh()
@@ -174,7 +167,7 @@ class LoopView(View):
         "Have a part for each generator"
         if self._of == id(loop) and at.keys() <= self.parts.keys(): return
         self._of,codes = id(loop),dict.fromkeys([*generators(loop, 'program' if hasattr(loop, 'program') else 'run'), *at])
-        self.parts = {c: self.parts.get(c) or Part(c, self._run_to, self._looks) for c in codes}
+        self.parts = {c: self.parts.get(c) or Part(c, self._run_to, self.looks) for c in codes}
         put(self.widget, children=tuple(o.widget for o in self.parts.values()))
 
     def _run_to(self, code, number):

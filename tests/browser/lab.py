@@ -61,6 +61,11 @@ def wait_for(f, what, timeout=60, every=0.1):
         time.sleep(every)
     return res
 
+def check(**given):
+    "Refuse what a notebook cannot be opened with"
+    for k,allowed in dict(theme=('light', 'dark'), front=tuple(fronts)).items():
+        if given.get(k, allowed[0]) not in allowed: raise ValueError(f"unknown {k} {given[k]!r}: choose from {', '.join(allowed)}")
+
 class Lab:
     "A `jupyter lab` of this python, with settings, folder and token of its own"
     def __init__(self,
@@ -68,7 +73,7 @@ class Lab:
         browser=None, # Playwright browser in which `open` makes its pages
     ):
         self.root,self.browser,self.token,self.pages = Path(root)/'notebooks',browser,secrets.token_hex(16),[]
-        self.settings = {}
+        self.settings,self.kept,self.context = {},{},None # kept: front -> the page that `notebook` uses again and again
         self.dirs = {f'{k}_DIR': Path(root)/k.lower() for k in ('JUPYTER_CONFIG', 'JUPYTER_DATA', 'JUPYTER_RUNTIME')}
         self.dirs |= dict(IPYTHONDIR=Path(root)/'ipython', JUPYTERLAB_SETTINGS_DIR=Path(root)/'settings',
                           JUPYTERLAB_WORKSPACES_DIR=Path(root)/'workspaces')
@@ -135,20 +140,38 @@ class Lab:
         front='lab',     # or 'notebook', Notebook 7
     ):
         "Open a notebook in a window of its own, and return it when its kernel is idle"
-        if theme not in ('light', 'dark'): raise ValueError(f"unknown theme {theme!r}: choose from light, dark")
-        if front not in fronts: raise ValueError(f"unknown front end {front!r}: choose from {', '.join(fronts)}")
+        check(theme=theme, front=front)
         self.set('apputils-extension/themes', theme=f'JupyterLab {theme.title()}')
-        context = self.browser.new_context(viewport=dict(width=width, height=height))
-        page = NotebookPage(self, context.new_page(), name)
+        self.context = self.context or self.browser.new_context() # one for all: what JupyterLab is made of is loaded once
+        page = NotebookPage(self, self.context.new_page(), name)
         self.pages.append(page)
+        page.page.set_viewport_size(dict(width=width, height=height))
         page.page.goto(f'{self.url}/{fronts[front]}/{quote(name)}?token={self.token}')
         return page.wait_idle()
 
-    def close_pages(self):
-        "Close every window, and end every kernel"
-        for p in self.pages: p.page.context.close()
+    def notebook(self,
+        *cells:str, # sources of its code cells
+        front='lab',
+        **look,     # theme, width and height
+    ):
+        "A new notebook in a window that stays open, and in a kernel that has forgotten the one before it but has its modules loaded"
+        if front not in self.kept:
+            self.kept[front] = self.open(self.write_notebook(f'kept_{front}.ipynb', ['']), front=front)
+            self.pages.remove(self.kept[front])
+        return self.kept[front].renew(cells, **look)
+
+    def close_pages(self,
+        kept=True, # also those that `notebook` uses again
+    ):
+        "Close windows, and end their kernels"
+        if kept:
+            self.pages += self.kept.values()
+            self.kept.clear()
+        names = {p.name for p in self.pages}
+        for p in self.pages: p.page.close()
         self.pages.clear()
-        for s in self.api('sessions'): self.api(f"sessions/{s['id']}", 'DELETE')
+        for s in self.api('sessions'):
+            if s['path'] in names: self.api(f"sessions/{s['id']}", 'DELETE')
 
     def stop(self):
         "End the server and its kernels"
@@ -182,6 +205,27 @@ js_add = js_panel + """
     await window.jupyterapp.commands.execute('notebook:insert-cell-below');
     nb.activeCell.model.sharedModel.setSource(code);
     return nb.activeCellIndex"""
+js_renew = js_panel + """
+    const model = nb.model.sharedModel, old = model.cells.length;
+    model.insertCells(0, cells.map(source => ({cell_type: 'code', source, metadata: {trusted: true}})));
+    model.deleteCellRange(cells.length, cells.length+old);
+    window.runs = {};
+    await window.jupyterapp.commands.execute('apputils:change-theme', {theme})"""
+rest = '''
+import sys
+for run in list(getattr(sys.modules.get('interactive_runner.live'), 'RUNS', ())): run.stop()
+''' # no run plays on
+forget = rest + '''
+get_ipython().reset()
+__import__('gc').collect()
+''' # a kernel that is as new, but for the modules that it has loaded
+js_ask = js_panel + """
+    const future = panel.sessionContext.session.kernel.requestExecute({code, silent: true});
+    let said = '';
+    future.onIOPub = m => { if (m.header.msg_type === 'stream') said += m.content.text };
+    const reply = (await future.done).content;
+    if (reply.status !== 'ok') throw new Error(reply.traceback?.join('\\n') ?? reply.status);
+    return said.trim()"""
 js_error = js_panel + """
     const outs = nb.widgets[i].model.outputs;
     for (let k = 0; k < outs.length; k++) if (outs.get(k).type === 'error') return outs.get(k).toJSON().traceback.join('\\n')"""
@@ -191,6 +235,29 @@ class NotebookPage:
     def __init__(self, lab, page, name):
         self.lab,self.page,self.name,self.errors = lab,page,name,[]
         page.on('pageerror', lambda e: any(o in str(e) for o in not_ours) or self.errors.append(str(e)))
+
+    def renew(self,
+        cells,         # sources of code cells
+        theme='light', # or 'dark'
+        width=1400,    # of the window, in pixels
+        height=1000,
+    ):
+        "Put these cells in place of all there are, in a kernel that forgets all it had"
+        check(theme=theme)
+        self.say(forget)
+        self.page.bring_to_front() # what is behind another window is drawn rarely
+        self.page.mouse.move(0, 0)
+        self.page.set_viewport_size(dict(width=width, height=height))
+        given = dict(cells=[c.strip() for c in cells], theme=f'JupyterLab {theme.title()}')
+        self.page.evaluate(f'async ({{cells, theme}}) => {{ {js_renew} }}', given)
+        self.errors.clear()
+        return self.wait_idle()
+
+    def say(self, code:str):
+        "Run `code` in the kernel, beside all cells, after which the panel would be drawn; what it prints"
+        return self.page.evaluate(f'async code => {{ {js_ask} }}', code)
+
+    def ask(self, code:str): return self.say(f'print({code})')
 
     def wait_idle(self, timeout=60):
         "Wait until the page is drawn and its kernel has nothing to do"

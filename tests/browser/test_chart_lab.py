@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from lab import task, wait_for
+from lab import fronts, task, wait_for
 
 evil = '<img src=x onerror=window.hacked=1>'
 setup = task + f'''
@@ -13,19 +13,14 @@ runner.hooks.register(Extra(), name='{evil}')
 c = runner.panel.chart'''
 
 @pytest.fixture
-def nb(lab, request):
-    name = re.sub(r'\W', '_', request.node.name)
-    nb = lab.open(lab.write_notebook(f'chart_{name}.ipynb', [setup, 'c', 'runner.panel.hooks']), width=1000, theme=getattr(request, 'param', 'light'))
-    nb.run(0)
-    nb.run(1)
+def nb(notebook):
+    nb = notebook(setup, 'c', width=1000)
     nb.chart,nb.plot = nb.cell(1).locator('.ir-view'),nb.cell(1).locator('.ir-chart-plot')
     nb.plot.locator('.svg-figure').first.wait_for(state='attached')
-    yield nb
-    assert not nb.errors and nb.page.evaluate('window.hacked') is None
+    return nb
 
-def ask(nb, code): return nb.output(nb.add_and_run(f'print({code})'))
 def go(nb, n): nb.add_and_run(f"_ = runner.run_until(iter={n})")
-def told(nb, code, expected): wait_for(lambda: ask(nb, code) == expected, f'{expected} as {code}', 10)
+def told(nb, code, expected): wait_for(lambda: nb.ask(code) == expected, f'{expected} as {code}', 10)
 def chips(nb): return nb.chart.locator('.ir-chart-chip').all_inner_texts()
 def ticks(nb, side=0): return [o for o in nb.plot.locator('.axis').nth(side).locator('.tick text').all_text_contents() if o]
 def pale(nb): return len([o for o in nb.plot.locator('.curve .area').evaluate_all("a => a.map(o => o.getAttribute('d'))") if o])
@@ -35,6 +30,7 @@ def keys(nb, where, *keys):
 def tool(nb, label): return nb.chart.get_by_label(label, exact=True)
 def select(nb, cls): return nb.chart.locator(f'{cls} select')
 
+@pytest.mark.parametrize('front', fronts)
 def test_metrics_and_axes_by_mouse_and_keyboard(nb):
     assert 'No numbers yet' in nb.output(1) and not nb.plot.locator('.bqplot').first.is_visible()
     go(nb, 1)
@@ -82,6 +78,7 @@ def over(nb, share, y=.5):
     r = nb.plot.locator('.plotarea_events').bounding_box()
     nb.page.mouse.move(r['x']+share*r['width'], r['y']+y*r['height'])
 
+@pytest.mark.parametrize('front', fronts)
 def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     go(nb, 400)
     nb.chart.scroll_into_view_if_needed()
@@ -93,7 +90,7 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     assert count() == 0 # no message to the kernel
     i = int(re.search(r'iteration (\d+)', text)[1])
     assert 220 < i < 260 and text.count('loss') == 2
-    mean = ask(nb, f"'%.4g' % runner.message_hub.get_scalar('train/loss').tail(10**6)[{i}-10:{i}].mean()")
+    mean = nb.ask(f"'%.4g' % runner.message_hub.get_scalar('train/loss').tail(10**6)[{i}-10:{i}].mean()")
     assert abs(float(re.search(r'train/loss\s+mean ([\d.]+)', text)[1])-float(mean)) < 1e-3
     nb.screenshot('chart_hover', 1)
     tool(nb, 'zoom').check()
@@ -108,9 +105,9 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     over(nb, .7)
     nb.page.mouse.up()
     told(nb, '50 < c.xs.min < c.xs.max < 300', 'True')
-    before = ask(nb, '(c.xs.min, c.xs.max)')
+    before = nb.ask('(c.xs.min, c.xs.max)')
     go(nb, 500)
-    assert ask(nb, '(c.xs.min, c.xs.max)') == before and '400' not in ticks(nb)
+    assert nb.ask('(c.xs.min, c.xs.max)') == before and '400' not in ticks(nb)
     keys(nb, tool(nb, 'zoom'), 'Space')
     told(nb, 'c.figure.interaction is None', 'True')
     nb.chart.scroll_into_view_if_needed()
@@ -120,17 +117,17 @@ def test_values_are_read_off_and_a_part_is_looked_at_closely(nb):
     reset = nb.chart.get_by_role('button', name='reset')
     keys(nb, reset, 'Space')
     wait_for(lambda: '500' in ticks(nb), 'the whole run')
-    assert not reset.is_visible() and ask(nb, 'c.xs.min') == 'None'
+    assert not reset.is_visible() and nb.ask('c.xs.min') == 'None'
     keys(nb, select(nb, '.ir-chart-part'), 'Space', 'ArrowDown', 'ArrowDown', 'Enter')
     wait_for(lambda: '460' in ticks(nb), 'the last tenth')
     select(nb, '.ir-chart-part').select_option('last half')
     wait_for(lambda: '300' in ticks(nb), 'the last half')
 
-@pytest.mark.parametrize('nb', ['dark'], indirect=True)
+@pytest.mark.parametrize('theme', ['dark'])
 def test_what_a_person_did_is_marked_and_nothing_collides(nb):
     go(nb, 200)
-    nb.run(2)
-    for name in ('Extra', evil): nb.cell(2).get_by_label(name, exact=True).click()
+    hooks = nb.cell(nb.add_and_run('runner.panel.hooks'))
+    for name in ('Extra', evil): hooks.get_by_label(name, exact=True).click()
     go(nb, 400)
     flag = nb.plot.locator('.ir-flag')
     wait_for(lambda: flag.count() == 1, 'a flag')

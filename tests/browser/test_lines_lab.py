@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from lab import wait_for
+from lab import fronts, wait_for
 
 setup = '''
 import time, torch
@@ -29,19 +29,10 @@ sched = torch.optim.lr_scheduler.StepLR(sgd, 1, gamma=.999)
 @runner.on('after_train_iter')
 def lower(runner): sched.step()'''
 
-@pytest.fixture(scope='module')
-def page(lab_server):
-    "One notebook and one kernel for all tests here"
-    yield lab_server.open(lab_server.write_notebook('lines.ipynb', [setup, 'runner.panel.lines', 'runner.panel.optim', '_ = runner.play()']))
-    lab_server.close_pages()
-
 @pytest.fixture
-def nb(page):
-    "In it a run of its own that plays"
-    for i in range(4): page.run(i)
-    yield page
-    page.add_and_run('_ = runner.stop()')
-    assert not page.errors and page.page.evaluate('window.hacked') is None
+def nb(notebook):
+    "A run that plays, its log and its optimizer"
+    return notebook(setup, 'runner.panel.lines', 'runner.panel.optim', '_ = runner.play()')
 
 def pane(nb): return nb.cell(1).locator('.ir-lines')
 def lines(nb):
@@ -50,12 +41,12 @@ def lines(nb):
     return [text for _,text in pane(nb).evaluate(js)]
 def numbers(nb): return [int(re.search(r'\d+', o.split('\n')[-1])[0]) for o in lines(nb)]
 def wait_lines(nb, true, what): wait_for(lambda: (found := lines(nb)) and true(found), what, 15)
-def ask(nb, code): return nb.output(nb.add_and_run(f'print({code})'))
 def box(nb, name): return nb.cell(2).get_by_label(name, exact=True)
 def group(nb, i): return nb.cell(2).locator('.ir-optrow:not(.ir-rowhead)').nth(i)
 def wait_group(nb, text, i=0): return wait_for(lambda: text in group(nb, i).inner_text(), f'{text!r} in group {i}', 15)
 def hidden_below(nb): return pane(nb).evaluate('o => -o.scrollTop')
 
+@pytest.mark.parametrize('front', fronts)
 def test_lines_appear_while_it_plays_filtered_by_mouse_and_searched_by_keyboard(nb):
     wait_lines(nb, lambda o: len(o) > 20, 'lines')
     assert hidden_below(nb) == 0 and any('<img src=x onerror' in o for o in lines(nb))
@@ -74,6 +65,9 @@ def test_lines_appear_while_it_plays_filtered_by_mouse_and_searched_by_keyboard(
     nb.page.keyboard.type('x')
     nb.cell(1).get_by_text('No line fits.').wait_for()
     nb.screenshot('lines_searched', 1)
+    nb.cell(1).get_by_label('Search the log lines').click(click_count=3)
+    nb.page.keyboard.type('no file')
+    wait_lines(nb, lambda o: all('ERROR no file' in x for x in o), 'what was searched then')
 
 def test_the_newest_line_stays_in_sight_and_somebody_who_reads_further_up_is_not_moved(nb):
     wait_lines(nb, lambda o: len(o) > 60, 'more lines than the pane shows')
@@ -98,12 +92,13 @@ def test_the_newest_line_stays_in_sight_and_somebody_who_reads_further_up_is_not
     write(50)
     wait_for(lambda: numbers(nb)[-1] == last+50 and hidden_below(nb) == 0, 'new lines in sight', 15)
 
+@pytest.mark.parametrize('front', fronts)
 def test_numbers_are_edited_by_keyboard_while_it_plays_and_what_cannot_be_is_refused(nb):
     box(nb, 'lr of group 1').click()
     nb.page.keyboard.type('0.05')
     nb.page.keyboard.press('Enter')
     wait_group(nb, 'lr was set to 0.05 at iteration', 1)
-    assert ask(nb, "runner.status, [g['lr'] for g in sgd.param_groups]") == 'running [0.1, 0.05]'
+    assert nb.ask("runner.status, [g['lr'] for g in sgd.param_groups]") == 'running [0.1, 0.05]'
     box(nb, 'lr of group 1').click()
     nb.page.keyboard.press('Tab')
     nb.page.keyboard.type('0.001')
@@ -112,7 +107,7 @@ def test_numbers_are_edited_by_keyboard_while_it_plays_and_what_cannot_be_is_ref
     nb.page.keyboard.type('0.5')
     nb.page.keyboard.press('Enter')
     wait_group(nb, 'momentum was set to 0.5', 1)
-    assert ask(nb, "[sgd.param_groups[1][k] for k in ('weight_decay', 'momentum')]") == '[0.001, 0.5]'
+    assert nb.ask("[sgd.param_groups[1][k] for k in ('weight_decay', 'momentum')]") == '[0.001, 0.5]'
 
     number = nb.cell(2).locator('.ir-live').first
     for bad in ('fast', '-1', '-1'):
@@ -122,7 +117,7 @@ def test_numbers_are_edited_by_keyboard_while_it_plays_and_what_cannot_be_is_ref
         nb.page.keyboard.press('Enter')
         wait_group(nb, f"lr must be a number, 0 or more; got '{bad}'.")
         wait_for(lambda: number.is_visible() and box(nb, 'lr of backbone').input_value() == '', 'the number', 5)
-    assert number.inner_text() == '0.1' and ask(nb, "sgd.param_groups[0]['lr']") == '0.1'
+    assert number.inner_text() == '0.1' and nb.ask("sgd.param_groups[0]['lr']") == '0.1'
 
 def test_a_scheduler_is_announced_draws_its_steps_and_leaves_what_is_being_typed(nb):
     assert 'A scheduler' not in nb.cell(2).inner_text()
@@ -138,7 +133,7 @@ def test_a_scheduler_is_announced_draws_its_steps_and_leaves_what_is_being_typed
     nb.page.keyboard.press('Enter')
     wait_group(nb, 'and has changed since')
     assert 'lr was set to 0.25 at iteration' in nb.cell(2).inner_text()
-    assert .1 < float(ask(nb, "sgd.param_groups[0]['lr']")) < .25
+    assert .1 < float(nb.ask("sgd.param_groups[0]['lr']")) < .25
 
 def test_nothing_sticks_out_of_either_in_a_narrow_window_or_a_wide_one(nb):
     wait_lines(nb, lambda o: len(o) > 20, 'lines')

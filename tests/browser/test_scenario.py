@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from lab import wait_for
+
 SETUP = '''
 import torch
 from sklearn.datasets import load_digits
@@ -53,20 +55,8 @@ class Panel:
     def iteration(self): return int(self.root.locator('.ir-place b').nth(1).inner_text().replace(',', ''))
 
 
-def wait_until(nb, true, what, timeout=15):
-    for _ in range(timeout*10):
-        if true(): return
-        nb.page.wait_for_timeout(100)
-    raise AssertionError(f'waited {timeout} s for {what}')
-
-
 @pytest.fixture
-def panel(lab):
-    lab.write_notebook('panel.ipynb', [SETUP, 'runner'])
-    nb = lab.open('panel.ipynb', width=1400, height=1500)
-    nb.run(0, timeout=120)
-    nb.run(1)
-    return Panel(nb, 1)
+def panel(notebook): return Panel(notebook(SETUP, 'runner', height=1500), 1)
 
 
 def test_a_person_steps_plays_changes_hooks_while_it_plays_pauses_and_plays_to_the_end(panel):
@@ -81,30 +71,30 @@ def test_a_person_steps_plays_changes_hooks_while_it_plays_pauses_and_plays_to_t
     panel.wait_marked("'before_train_iter'")
     assert panel.root.locator('.ir-here .ir-call').first.inner_text().strip().endswith('RuntimeInfoHook')
     panel.press('Iteration')
-    wait_until(nb, lambda: panel.iteration() == 1, 'one iteration')
+    wait_for(lambda: panel.iteration() == 1, 'one iteration')
     panel.wait_marked('self.fetch')
 
     panel.press('Play')
     panel.wait_status('running')
-    wait_until(nb, lambda: panel.calls('GradNorm') > 20, 'calls of the hook')
+    wait_for(lambda: panel.calls('GradNorm') > 20, 'calls of the hook')
     panel.row('GradNorm').get_by_role('checkbox').click()
-    wait_until(nb, lambda: 'ir-off' in panel.row('GradNorm').get_attribute('class'), 'the row to be dimmed')
+    wait_for(lambda: 'ir-off' in panel.row('GradNorm').get_attribute('class'), 'the row to be dimmed')
     calls,iteration = panel.calls('GradNorm'),panel.iteration()
-    wait_until(nb, lambda: panel.iteration() > iteration+50, 'the run to go on')
+    wait_for(lambda: panel.iteration() > iteration+50, 'the run to go on')
     assert panel.calls('GradNorm') == calls
 
     assert panel.earlier('IterTimerHook', 'LoggerHook')
     box = panel.row('LoggerHook').locator('.ir-priority input')
     box.fill('20')
     box.press('Enter')
-    wait_until(nb, lambda: panel.earlier('LoggerHook', 'IterTimerHook'), 'the new order')
+    wait_for(lambda: panel.earlier('LoggerHook', 'IterTimerHook'), 'the new order')
     assert panel.status() == 'running'
     nb.screenshot('playing', 1)
 
     cell = nb.add_and_run("print('weight', float(runner.model[0].weight.sum())); print(runner.status, runner.hooks['LoggerHook'].priority)")
     assert re.search(r'weight -?\d+\.\d+', nb.output(cell)) and 'running 20' in nb.output(cell)
     before = panel.iteration()
-    wait_until(nb, lambda: panel.iteration() > before, 'the run to go on after the other cell')
+    wait_for(lambda: panel.iteration() > before, 'the run to go on after the other cell')
 
     panel.press('Pause')
     panel.wait_status('paused')
@@ -116,11 +106,10 @@ def test_a_person_steps_plays_changes_hooks_while_it_plays_pauses_and_plays_to_t
     nb.add_and_run('runner.train_loop.max_epochs = runner.epoch + 2')
     panel.press('Play')
     panel.wait_status('done')
-    wait_until(nb, lambda: panel.button('Play').is_disabled(), 'the buttons to be grey at the end')
+    wait_for(lambda: panel.button('Play').is_disabled(), 'the buttons to be grey at the end')
     end = nb.add_and_run("print(runner.status, runner.val()['accuracy'] > .9)")
     assert 'done True' in nb.output(end)
     nb.screenshot('done', 1)
-    assert nb.errors == []
 
 
 def test_a_hook_that_raises_is_shown_mended_in_a_cell_and_retried(panel):
@@ -144,14 +133,15 @@ def bad(runner):
 def good(runner): pass''')
     panel.press('Retry')
     panel.wait_status('running')
-    wait_until(nb, lambda: panel.iteration() > 60, 'the run to go on')
+    wait_for(lambda: panel.iteration() > 60, 'the run to go on')
     assert not banner.is_visible()
     panel.press('Stop')
     panel.wait_status('stopped')
 
 
-def test_a_loop_defined_in_a_cell_is_shown_and_stepped(lab):
-    lab.write_notebook('own.ipynb', ['''
+@pytest.mark.parametrize('theme', ['dark'])
+def test_a_loop_defined_in_a_cell_is_shown_and_stepped(notebook):
+    nb = notebook('''
 from torch import nn
 from interactive_runner import DataLoop, Runner, commits
 
@@ -176,10 +166,7 @@ class Duel(DataLoop):
 
 runner = Runner(nn.Linear(1, 1), train_loop=Duel(None, range(10)), log_level='ERROR')
 @runner.on('before_right_turn')
-def referee(runner): pass''', 'runner'])
-    nb = lab.open('own.ipynb', theme='dark', width=1200, height=1100)
-    nb.run(0, timeout=120)
-    nb.run(1)
+def referee(runner): pass''', 'runner', width=1200, height=1100)
     panel = Panel(nb, 1)
     for line in ('self.fetch', "'before_left_turn'", 'self.left', "'before_right_turn'"):
         panel.press('Line')

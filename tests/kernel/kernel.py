@@ -1,5 +1,6 @@
 "A real kernel, driven by messages as a front end does."
 import os, queue, subprocess, sys, time
+from collections import defaultdict
 from pathlib import Path
 
 from jupyter_client import BlockingKernelClient, KernelManager
@@ -21,7 +22,7 @@ class Kernel:
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self.heard = [] # all that came over iopub
+        self.heard,self.about = [],defaultdict(list) # all that came over iopub; the same by the id of the message that it is about
         got = int(self.value("__import__('ipykernel').version_info[0]"))
         if got != ipykernel: raise RuntimeError(f"the kernel has ipykernel {got}, not {ipykernel}: run `make install`")
 
@@ -42,10 +43,12 @@ class Kernel:
         end = time.monotonic()+timeout
         while not until():
             if time.monotonic() > end: raise TimeoutError(f"no {what} within {timeout} s; heard {self.heard[-5:]}")
-            try: self.heard.append(self.client.iopub_channel.get_msg(timeout=.2))
-            except queue.Empty: pass
+            try: msg = self.client.iopub_channel.get_msg(timeout=.2)
+            except queue.Empty: continue
+            self.heard.append(msg)
+            self.about[msg['parent_header'].get('msg_id')].append(msg)
 
-    def of(self, msg_id, kind): return [m['content'] for m in self.heard if m['msg_type'] == kind and m['parent_header'].get('msg_id') == msg_id]
+    def of(self, msg_id, kind): return [m['content'] for m in self.about[msg_id] if m['msg_type'] == kind]
     def is_idle(self, msg_id): return any(c['execution_state'] == 'idle' for c in self.of(msg_id, 'status'))
     def printed(self, msg_id): return ''.join(c['text'] for c in self.of(msg_id, 'stream'))
 

@@ -1,15 +1,20 @@
 "Runs in a real kernel, of both generations: cells, clicks, signals, errors, re-runs."
 import random
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+sys.path.append(str(Path(__file__).parents[1]/'browser'))
 from kernel import Kernel
+from lab import forget
 
 SETUP = '''
 import asyncio, gc, time, torch
+from collections import Counter
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from interactive_runner import Runner
@@ -25,17 +30,31 @@ def make(model=None, **given):
                  optimizer=torch.optim.Adam(model.parameters()), max_epochs=1000, seed=0, log_level='ERROR', custom_hooks=[Slow(), Tells()])
     return Runner(model, **parts | given)
 def tasks(): return [t for t in asyncio.all_tasks() if '_play' in repr(t.get_coro())]
-def held(): gc.collect(); return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()),len(gc.get_objects())
+def held():
+    gc.collect()
+    kinds = Counter(map(type, gc.get_objects()))
+    return sum(n for k,n in kinds.items() if issubclass(k, torch.Tensor)),kinds.total()
 def runs(): gc.collect(); return [o for o in gc.get_objects() if type(o) is Runner]
 '''
 
 
+@pytest.fixture(scope='module')
+def kernels():
+    "Kernels by their generation, which tests use in turn"
+    kernels = {}
+    yield kernels
+    for k in kernels.values(): k.close()
+
+
 @pytest.fixture(params=[6, 7])
-def kernel(request):
-    k = Kernel(request.param)
+def kernel(kernels, request):
+    "A kernel that has forgotten what the test before did; a new one after a test that failed, or ended it"
+    if request.param not in kernels: kernels[request.param] = Kernel(request.param)
+    k,failed = kernels[request.param],request.session.testsfailed
+    k.run(forget)
     k.run(SETUP)
     yield k
-    k.close()
+    if request.session.testsfailed > failed or not k.manager.is_alive(): kernels.pop(request.param).close()
 
 
 def held(kernel):
