@@ -1,5 +1,6 @@
 "Metrics: the same number however the samples are batched, batches that are taken back, files that are safe to load, and bad input."
 import math
+from collections import defaultdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,6 +156,33 @@ def test_of_long_lists_the_length_is_kept():
     values += [5, 6]
     back()
     assert values == [1, 2, 3, 4]
+
+
+def test_what_a_metric_gathers_by_name_is_taken_back_too():
+    class ByClass:
+        def __init__(self): self.clear()
+        def process(self, data_batch, data_samples):
+            for o in data_samples.tolist():
+                self.scores[o > 0].append(o)
+                self.sums['all'] += 1
+            if not self.good: raise ValueError
+        def evaluate(self, size): return dict(low=len(self.scores[False]), high=len(self.scores[True]), n=self.sums['all'].item())
+        def clear(self): self.scores,self.sums,self.good = defaultdict(list),dict(all=torch.zeros(())),True
+    made = Evaluator(ByClass())
+    made.process(torch.tensor([1., -1.]))
+    made.commit()
+    made.metrics[0].good = False
+    with pytest.raises(ValueError): made.process(torch.tensor([2., 3., -2.]))
+    made.metrics[0].good = True
+    made.process(torch.tensor([2., 3., -2.]))
+    assert made.evaluate() == dict(low=2, high=3, n=5)
+
+def test_of_long_dicts_the_length_is_kept():
+    values = {i: [i] for i in range(200)}
+    back = keep(values, at_most=3)
+    values[200] = [200]
+    back()
+    assert list(values) == list(range(200))
 
 
 def test_states_that_metrics_share_are_still_shared_when_put_back():
