@@ -377,7 +377,8 @@ def _announce(self:Runner):
     say(f'Hooks run in this order:\n{self.hooks}')
     own = self.train_loop is not None and not hasattr(type(self.train_loop), 'optim_due') # such a loop calls the model its own way
     if not own: self.logger.info(repr(self.adapter))
-    if self.optim_owner: self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
+    if self.optim_owner and not self.adapter.whole:
+        self.logger.info(f"{self.optim_owner.name} does backward and the optimizer's step; the loop's own lines for them stand back.")
 
 # %% ../nbs/41_runner.ipynb #2d20da27
 @patch
@@ -386,6 +387,11 @@ def _trainable(self:Runner):
     if self.train_loop is None: raise RuntimeError("training needs train_dataloader= and max_epochs= or max_iters=, or a train_loop=; this runner has none.")
     if hasattr(self.train_loop, 'check'): self.train_loop.check()
     self._get_ready('train')
+
+def _set_end(loop, name, n):
+    "Say where `loop` ends; MMEngine's keep that under a name with an underscore"
+    try: setattr(loop, name, n)
+    except AttributeError: setattr(loop, f'_{name}', n)
 
 @patch
 def _longer(self:Runner, epochs=None, iters=None):
@@ -397,13 +403,13 @@ def _longer(self:Runner, epochs=None, iters=None):
         parts.check_number('epochs' if self.by_epoch else 'iters', more)
         if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
         if self.train_loop is None: self._trainable()
-        if getattr(self.train_loop, nm) is None: setattr(self.train_loop, nm, more)
+        if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
         self._get_ready('train') # a checkpoint may say what is complete
-        setattr(self.train_loop, nm, getattr(self, nm[4:-1])+more)
+        _set_end(self.train_loop, nm, getattr(self, nm[4:-1])+more)
         if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
         self.player.extend()
     self._trainable()
-    left = getattr(self.train_loop, 'unfinished', True) or self.player.gen is not None
+    left = getattr(self.train_loop, 'unfinished', True) or self.player.gen is not None or self.training
     if not left:
         more = 'epochs' if self.by_epoch else 'iters'
         self.logger.info(f"nothing is left to train: {self.epoch} epochs, {self.iter} iterations are complete. train({more}=...) trains on.")

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from . import __version__
 from . import ckpt
+from .cursor import name_of
 from .data import Batches, own_generators
 from .dist import is_main_process
 from .hook import own_method
@@ -30,7 +31,12 @@ def _ending(self:Runner, by_epoch):
     if _inner(main) is not main: return ('epoch' if by_epoch else 'iter') if player.advancing and not isinstance(line, str) else None
     inside = player.advancing or player.cursor.ran
     if line == 'after_train_epoch' and inside and main.by_epoch and not getattr(main, 'has_batches', False): return 'epoch'
-    return 'iter' if (line == 'after_train_iter' and inside) or player._is_torn() else None
+    return 'iter' if (line == 'after_train_iter' and inside) or _has_stepped(player) else None
+
+def _has_stepped(player):
+    "Whether the weights were changed since the last commit"
+    loop = player.loop
+    return getattr(loop, 'torn', False) or any(name_of(o) in getattr(loop, 'lasting', ()) for o in player.cursor.trail)
 
 def _inner(loop):
     "The loop that counts, behind one that stands for it in a single line"

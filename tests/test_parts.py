@@ -619,3 +619,9 @@ def test_the_panel_of_a_run_that_is_only_described_reads_no_data():
     run.step('iter')
     run.panel.refresh()
     assert ToyData.made == 2 and run.max_iters == 8, 'of training and of the validation that belongs to it'
+
+def test_a_loop_of_mmengines_kind_can_be_made_longer():
+    mine = Runner(**described(train_cfg=dict(type='Foreign', max_epochs=1)))
+    mine.train()
+    mine.train(epochs=2)
+    assert (mine.epoch, mine.iter) == (3, 12)

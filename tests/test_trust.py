@@ -687,7 +687,7 @@ def test_a_hook_switched_off_in_a_validation_by_hand_is_given_the_beginning_of_t
 def test_a_loader_that_was_empty_is_looked_at_again():
     batches = []
     run = runner(train_dataloader=batches, val_dataloader=None, metrics=None)
-    run.train()
+    with pytest.raises(ValueError, match='gives no batch'): run.train()
     batches += [(torch.randn(4, 4), torch.arange(4) % 2)]*5
     run.train(epochs=2)
     assert run.iter == 10
