@@ -43,9 +43,9 @@ dl,vl = torch.utils.data.DataLoader(data, batch_size=32), torch.utils.data.DataL
 model = nn.Linear(8, 2)
 sgd,loss = torch.optim.SGD(model.parameters(), .1), nn.CrossEntropyLoss()
 def make(*hooks):
-    return Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy), max_epochs=300,
+    return Runner(model, train_dataloader=dl, val_dataloader=vl, loss_fn=loss, optimizer=sgd, metrics=dict(accuracy=accuracy), max_epochs=30_000,
                   custom_hooks=hooks, log_level='ERROR')
-''' # for the first cell of a notebook
+''' # for the first cell of a notebook; no run is done while it is looked at
 
 def free_port():
     "A loopback port that nobody listens on"

@@ -11,7 +11,7 @@ evil = '<img src=x onerror=window.hacked=1>'
 data = torch.utils.data.TensorDataset(torch.randn(320, 8), torch.randint(2, (320,)))
 model = nn.Linear(8, 2)
 runner = Runner(model, train_dataloader=torch.utils.data.DataLoader(data, batch_size=32), loss_fn=nn.CrossEntropyLoss(),
-                optimizer=torch.optim.SGD(model.parameters(), .1), max_epochs=300, log_level='ERROR')
+                optimizer=torch.optim.SGD(model.parameters(), .1), max_epochs=30_000, log_level='ERROR')
 class Clip:
     "Limit the gradients"
     def __init__(self, max_norm=1., every=5, strict=False): self.max_norm,self.every,self.strict = max_norm,every,strict

@@ -23,7 +23,7 @@ def nb(notebook):
 def press(nb, name): nb.cell(1).get_by_role('button', name=name).first.click()
 def wait_epoch(nb, n):
     "Wait until the panel has drawn the n-th epoch, or one after it"
-    wait_for(lambda: (m := re.search(r'(\d+) / 300', nb.output(1))) and int(m[1]) >= n, f'epoch {n}')
+    wait_for(lambda: (m := re.search(r'([\d,]+) / 30,000', nb.output(1))) and int(m[1].replace(',', '')) >= n, f'epoch {n}')
 
 @pytest.mark.parametrize('theme', ['light', 'dark'])
 @pytest.mark.parametrize('front', fronts)

@@ -21,7 +21,7 @@ def make(**kwargs):
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(.2), nn.Linear(128, 10))
     given = dict(train_dataloader=DataLoader(train_set, batch_size=32, shuffle=True),
                  val_dataloader=DataLoader(val_set, batch_size=256), loss_fn=F.cross_entropy,
-                 optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), metrics={'accuracy': accuracy}, max_epochs=200, seed=0)
+                 optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), metrics={'accuracy': accuracy}, max_epochs=20_000, seed=0)
     return Runner(model, **given | kwargs)
 
 class GradNorm:
