@@ -625,3 +625,57 @@ def test_a_loop_of_mmengines_kind_can_be_made_longer():
     mine.train()
     mine.train(epochs=2)
     assert (mine.epoch, mine.iter) == (3, 12)
+
+def test_an_image_preprocessor_of_a_config_makes_one_normalised_tensor_of_the_images():
+    seen = []
+    @DATASETS.register_module(force=True)
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self): return 6
+        def __getitem__(self, i): return dict(inputs=torch.full((1, 5+i%2, 7), 255, dtype=torch.uint8), data_samples=torch.tensor(i % 2))
+    @MODELS.register_module(force=True)
+    class Looks(BaseModel):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.lin = nn.Linear(1, 2)
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            seen.append((tuple(inputs.shape), inputs.max().item(), inputs.dtype))
+            return dict(loss=F.cross_entropy(self.lin(inputs.mean((2, 3))), torch.stack(data_samples)))
+    prepare = dict(type='ImgDataPreprocessor', mean=[127.5], std=[127.5], pad_size_divisor=4)
+    data = dict(dataset=dict(type='Pictures'), sampler=dict(type='DefaultSampler', shuffle=False), batch_size=2)
+    none = dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator'))
+    Runner(**described(model=dict(type='Looks'), data_preprocessor=prepare, train_dataloader=data, **none)).train()
+    assert set(seen) == {((2, 1, 8, 8), 1., torch.float32)}
+
+def test_a_model_with_mmcvs_half_precision_marks_trains():
+    from interactive_runner.fp16 import auto_fp16, force_fp32
+    seen = set()
+    class Marked(ToyModel):
+        fp16_enabled = True
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            out = self.scores(torch.stack(inputs))
+            seen.add(out.dtype)
+            return self.loss(out, torch.stack(data_samples)) if mode == 'loss' else super().forward(inputs, data_samples, mode)
+        @auto_fp16()
+        def scores(self, x): return self.net(x)
+        @force_fp32(apply_to=('out',))
+        def loss(self, out, target):
+            seen.add(out.dtype)
+            return dict(loss=F.cross_entropy(out, target))
+    run = Runner(**described(model=Marked()))
+    before = run.model.net[0].weight.clone()
+    run.train()
+    assert seen == {torch.bfloat16, torch.float32} and not torch.equal(before, run.model.net[0].weight)
+
+def test_processes_differ_in_their_seed_where_that_is_asked_for_and_a_deterministic_run_says_so_to_torch():
+    from interactive_runner.strategy.base import SingleDeviceStrategy
+    class Second(SingleDeviceStrategy):
+        rank = 1
+    for differ in (False, True):
+        run = Runner(**described(strategy=Second(None), randomness=dict(seed=3, diff_rank_seed=differ, deterministic=True)))
+        assert (run.seed, run.guard.seed) == (3, 3+differ)
+    try:
+        run.step('iter')
+        assert torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic and run.deterministic
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
