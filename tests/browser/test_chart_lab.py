@@ -32,13 +32,14 @@ def select(nb, cls): return nb.chart.locator(f'{cls} select')
 
 @pytest.mark.parametrize('front', fronts)
 def test_metrics_and_axes_by_mouse_and_keyboard(nb):
-    assert 'No numbers yet' in nb.output(1) and not nb.plot.locator('.bqplot').first.is_visible()
+    nb.wait_output(1, 'No numbers yet')
+    assert not nb.plot.locator('.bqplot').first.is_visible()
     go(nb, 1)
     nb.plot.locator('.dot').first.wait_for()
-    assert nb.plot.locator('.dot').count() == 1 and 'No numbers yet' not in nb.output(1)
+    wait_for(lambda: nb.plot.locator('.dot').count() == 1 and 'No numbers yet' not in nb.output(1), 'one point')
     nb.add_and_run(f"runner.message_hub.update_scalar('train/{evil}', 1.)")
     go(nb, 160)
-    assert chips(nb) == ['train/loss', 'val/loss']
+    wait_for(lambda: chips(nb) == ['train/loss', 'val/loss'], 'the losses')
     box = nb.chart.get_by_placeholder('add a metric')
     box.focus()
     nb.page.keyboard.type('acc\n')
