@@ -205,7 +205,9 @@ class HookRow:
     @property
     def priority(self): return self._priority
     @priority.setter
-    def priority(self, value): self.table.place(self, get_priority(value))
+    def priority(self, value):
+        self.table.place(self, get_priority(value))
+        self.table.note(f'priority {priority_name(self._priority)} for {self.name}')
     @property
     def waiting(self): return self.table.waiting.get((self.name, 'leave')) or self.table.waiting.get((self.name, 'replace'))
     @property
@@ -229,13 +231,16 @@ def _when_free(self:HookRow, what, act):
     if self.held: self.table.waiting[key] = (what, act)
     else: act()
     self.table.changed()
+    self.table.note(f'{what} {self.name}')
     return self
 
 @patch
 def on(self:HookRow):
     "Switch the hook on"
     self.table.waiting.pop((self.name, 'leave'), None)
-    if not self.enabled: self._enable(True)
+    if not self.enabled:
+        self._enable(True)
+        self.table.note(f'on {self.name}')
     self.table.changed()
     return self
 
@@ -263,6 +268,7 @@ def move(self:HookRow, before:str=None, after:str=None):
     "Move next to another hook, taking over its priority"
     if (before is None) == (after is None): raise ValueError("move needs just one of `before=` and `after=`, the name of another hook.")
     self.table.place(self, beside=self.table[before or after], behind=before is None)
+    self.table.note(f"{self.name} {'after' if before is None else 'before'} {before or after}")
     return self
 
 # %% ../nbs/11_hook.ipynb #63a7dadf
@@ -291,6 +297,7 @@ def set(self:HookRow, **values):
     except BaseException:
         self._assign({nm: known[nm] for nm in values if getattr(hook, nm) is not known[nm]})
         raise
+    self.table.note(', '.join(f'{self.name}.{nm} = {v!r}' for nm,v in values.items()))
     return self
 
 @patch
@@ -308,8 +315,9 @@ class HookTable:
         cursor=None, # where the run stands: its `line`, open brackets `opened` and hooks that `ran`
         scope=lambda stage: NO_SCOPE, # the loop that runs a stage
         say=print, # told what a person should know
+        note=lambda what: None, # told each change, in a few words
     ):
-        self.rows,self.runner,self.scope,self.say = [],runner,scope,say
+        self.rows,self.runner,self.scope,self.say,self.note = [],runner,scope,say,note
         self.cursor = cursor or SimpleNamespace(line=None, opened={}, ran=[])
         self.version,self.failed,self._compiled = 0,None,{}
         self.silent = set() # stages of which the player has found that nothing is to be done
@@ -402,6 +410,7 @@ def register(self:HookTable,
     self.rows = [*self.rows, row]
     self.place(row, row.priority)
     self._near_misses(row)
+    self.note(f'registered {name}')
     return row
 
 @patch
@@ -411,7 +420,9 @@ def _replace(self:HookTable, row, hook, asked):
         row.stats,row.idle,row.seen = {},{},{}
         row._fill(hook)
         row.late = row._missed()
-        if asked != row.asked: row.asked = row.priority = asked
+        if asked != row.asked:
+            row.asked = asked
+            self.place(row, asked)
         self._near_misses(row)
         self.changed()
     self.say(f"hook {row.name!r} is replaced, at its place ({priority_name(row.priority)}, {'on' if row.enabled else 'off'})")

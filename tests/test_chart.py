@@ -367,6 +367,22 @@ def test_what_a_person_did_is_marked_and_how_the_run_was_driven_is_not():
     chart.refresh()
     assert len(interventions(run.player)) <= 100
 
+def test_what_a_cell_does_to_the_hooks_of_a_run_is_marked_and_what_the_run_does_itself_is_not():
+    run = Run()
+    hooks = run.player.hooks
+    hooks['Log'].priority = 70 # before the run has begun
+    run.player.step('iter', 3)
+    hooks['Log'].off()
+    run.player.tell('on by a button', lambda: hooks['Log'].on())
+    run.player.step('iter', 2)
+    class Alarm:
+        def after_train_iter(self, runner): hooks['Log'].priority = 60
+    hooks.register(Alarm())
+    hooks['Log'].move(after='Alarm')
+    run.player.step('iter', 1)
+    hooks.remove('Alarm')
+    assert interventions(run.player) == {3: ['off Log', 'on by a button'], 5: ['registered Alarm', 'Log after Alarm'], 6: ['removed Alarm']}
+
 def test_what_was_done_outside_the_part_that_is_shown_has_no_flag():
     run = run_of(1000, train__loss=np.ones(1000))
     for i in (100, 950): run.player.acks.append(SimpleNamespace(what=f'at {i}', error=None, position=SimpleNamespace(iter=i)))

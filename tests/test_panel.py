@@ -69,7 +69,7 @@ def test_play_and_pause_are_one_button(run):
         p.refresh()
         assert run.player.status == 'running' and p.transport.play.description == 'Pause'
         p.transport.play.click()
-        assert run.player.status == 'paused' and p.transport.play.description == 'Play' and 'last click: pause' in p.transport.said.value
+        assert run.player.status == 'paused' and p.transport.play.description == 'Play' and 'last: pause' in p.transport.said.value
         p.transport.play.click()
         await until(run, 'done')
         assert p.transport.play.disabled and all(b.disabled for b in p.transport.steps.values()) and p.transport.stop.disabled

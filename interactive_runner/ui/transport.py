@@ -98,7 +98,7 @@ def ack_html(player) -> Html:
     if cmd.error is not None: return tag('div', f'{cmd.what}: {words(cmd.error, str)}', cls='ir-said ir-bad')
     if cmd.position is None: return tag('div', f'{cmd.what}: waiting for the line that is running', cls='ir-said ir-soft')
     following = '' if cmd.position.line == 'None' else f', next was {cmd.position.line}'
-    return tag('div', f'last click: {cmd.what} (at iteration {cmd.position.iter}{following})', cls='ir-said ir-soft')
+    return tag('div', f'last: {cmd.what} (at iteration {cmd.position.iter}{following})', cls='ir-said ir-soft')
 
 # %% ../../nbs/81_ui.transport.ipynb #d9115778
 def bar(

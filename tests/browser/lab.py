@@ -1,5 +1,6 @@
 "A real JupyterLab, Notebook 7 beside it, and a notebook page in either, driven as a person would: by mouse, keyboard and eyes."
 import json, os, secrets, shutil, socket, subprocess, sys, tempfile, time, urllib.request
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -235,6 +236,8 @@ class NotebookPage:
     def __init__(self, lab, page, name):
         self.lab,self.page,self.name,self.errors = lab,page,name,[]
         page.on('pageerror', lambda e: any(o in str(e) for o in not_ours) or self.errors.append(str(e)))
+        self.said = deque(maxlen=5) # the last errors on the page's console, for whoever looks into a failure
+        page.on('console', lambda m: self.said.append(m.text) if m.type == 'error' else None)
 
     def renew(self,
         cells,         # sources of code cells
@@ -303,6 +306,10 @@ class NotebookPage:
         "What a person reads below cell `i`"
         return '\n'.join(self.cell(i).locator('.jp-OutputArea-output:visible').all_inner_texts()).strip()
 
+    def html(self, i:int, most=4000):
+        "The beginning of what lies below cell `i`, for whoever looks into a failure"
+        return self.cell(i).locator('.jp-Cell-outputArea').inner_html()[:most]
+
     def wait_output(self,
         i:int,       # number of the cell
         text:str,    # piece to wait for
@@ -310,7 +317,9 @@ class NotebookPage:
     ):
         "Wait until the output of cell `i` has `text` in it; returns the output"
         try: wait_for(lambda: text in self.output(i), f"{text!r} in cell {i}", timeout)
-        except TimeoutError as e: raise TimeoutError(f"{e}; it shows {self.output(i)!r}") from None
+        except TimeoutError as e:
+            seen = dict(shows=self.output(i), errors=self.errors, console=list(self.said), html=self.html(i))
+            raise TimeoutError(f"{e}; {seen}") from None
         return self.output(i)
 
     def screenshot(self,
