@@ -123,7 +123,8 @@ def save_checkpoint(self:Runner,
 def local_only(file_client_args, backend_args):
     "Complain about a place for files that is not the local disk"
     for nm,o in dict(file_client_args=file_client_args, backend_args=backend_args).items():
-        if o is not None: raise ValueError(f"{nm} must be None, got {o!r:.80}: checkpoints are written to the local disk. Mount the remote place as a folder.")
+        if o is None or o in (dict(backend='disk'), dict(backend='local')): continue # MMEngine's two names for it
+        raise ValueError(f"{nm} must be None, got {o!r:.80}: files are written to the local disk. Mount the remote place as a folder.")
 
 # %% ../nbs/43_saving.ipynb #923d9244
 @patch
