@@ -55,6 +55,11 @@ def pixels(
     return a[..., 0] if a.shape[2:] == (1,) else a
 
 # %% ../nbs/24_visualizer.ipynb #b9023b25
+def _made(path):
+    "`path`, whose folder is there"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
 @VISBACKENDS.register_module()
 class LocalVisBackend:
     "Writes scalars as JSON lines, pictures as PNG files and the config as Python source, all below `save_dir`"
@@ -72,55 +77,44 @@ class LocalVisBackend:
     def __repr__(self): return f'LocalVisBackend({str(self.folder)!r})'
     def __del__(self): self.close()
 
+    def add_scalars(self,
+        scalars:dict, # name -> number
+        step:int=0, # stands in the line as 'step'
+        file_path:str=None, # another file in the folder that gets the line too
+    ):
+        "Write one line"
+        line = json_line({**scalars, 'step': step})
+        for o in {self.file, self.folder/(file_path or self.file)}: self._append(o, line)
+
+    def add_scalar(self, name:str, value, step:int=0):
+        "Write one line with one scalar"
+        self.add_scalars({name: value}, step)
+
+    def add_image(self,
+        name:str, # of the file; with slashes, of folders too
+        image, # as `pixels` takes it
+        step:int=0, # also in the name of the file
+    ):
+        "Write `{name}_{step}.png`"
+        from PIL.Image import fromarray
+        path = (self.image_folder/f'{name}_{step}.png').resolve()
+        if not path.is_relative_to(self.image_folder.resolve()): raise ValueError(f"a picture's name must not lead out of {self.image_folder}, got {name!r}.")
+        fromarray(pixels(image)).save(_made(path))
+
+    def add_config(self,
+        config, # a `Config` or a dict
+    ):
+        "Write the config"
+        text = config.pretty_text if hasattr(config, 'pretty_text') else Config(config).pretty_text
+        _made(self.config_file).write_text(text, encoding='utf-8', errors='backslashreplace')
+
     def close(self):
         "Close the files; a later line opens them again"
-        while files := self.__dict__.get('_open'): files.popitem()[1].close()
+        while files := vars(self).get('_open'): files.popitem()[1].close()
 
-# %% ../nbs/24_visualizer.ipynb #af4445ea
-def _made(path):
-    "`path`, whose folder is there"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-@patch
-def _append(self:LocalVisBackend, path, line):
-    if path not in self._open: self._open[path] = _made(path).open('a', buffering=1, encoding='utf-8')
-    self._open[path].write(line)
-
-@patch
-def add_scalars(self:LocalVisBackend,
-    scalars:dict, # name -> number
-    step:int=0, # stands in the line as 'step'
-    file_path:str=None, # another file in the folder that gets the line too
-):
-    "Write one line"
-    line = json_line({**scalars, 'step': step})
-    for o in {self.file, self.folder/(file_path or self.file)}: self._append(o, line)
-
-@patch
-def add_scalar(self:LocalVisBackend, name:str, value, step:int=0):
-    "Write one line with one scalar"
-    self.add_scalars({name: value}, step)
-
-@patch
-def add_image(self:LocalVisBackend,
-    name:str, # of the file; with slashes, of folders too
-    image, # as `pixels` takes it
-    step:int=0, # also in the name of the file
-):
-    "Write `{name}_{step}.png`"
-    from PIL.Image import fromarray
-    path = (self.image_folder/f'{name}_{step}.png').resolve()
-    if not path.is_relative_to(self.image_folder.resolve()): raise ValueError(f"the name of a picture must not lead out of {self.image_folder}, got {name!r}.")
-    fromarray(pixels(image)).save(_made(path))
-
-@patch
-def add_config(self:LocalVisBackend,
-    config, # a `Config` or a dict
-):
-    "Write the config"
-    text = config.pretty_text if hasattr(config, 'pretty_text') else Config(config).pretty_text
-    _made(self.config_file).write_text(text, encoding='utf-8', errors='backslashreplace')
+    def _append(self, path, line):
+        if path not in self._open: self._open[path] = _made(path).open('a', buffering=1, encoding='utf-8')
+        self._open[path].write(line)
 
 # %% ../nbs/24_visualizer.ipynb #530ee915
 MAIN = 'interactive_runner.dist:is_main_process'

@@ -113,9 +113,10 @@ def test_at_debug_level_the_log_says_of_each_part_from_which_registry_and_file_i
     run.train()
     said,file = [o for o in texts(run) if o.startswith('built ')],run.logger.log_file.read_text()
     of = lambda name: next(o for o in said if o.startswith(f'built {name},'))
-    assert of('Linear') == f'built Linear, from torch.nn.modules.linear, not registered among the models: torch.nn.modules.linear.Linear in {nn.modules.linear.__file__}'
-    assert of('LocalVisBackend').startswith('built LocalVisBackend, from the registry of vis backends, for every scope: interactive_runner.visualizer.LocalVisBackend in /')
-    assert of('LocalVisBackend').endswith('visualizer.py') and of('SGD').endswith('sgd.py')
+    module = nn.modules.linear
+    assert of('Linear') == f'built Linear, from {module.__name__}, not registered among the models: {module.__name__}.Linear in {module.__file__}'
+    start = 'built LocalVisBackend, from the registry of vis backends, for every scope: interactive_runner.visualizer.LocalVisBackend in '
+    assert of('LocalVisBackend').startswith(start) and of('LocalVisBackend').endswith('visualizer.py') and of('SGD').endswith('sgd.py')
     assert all(of(o) for o in ('RuntimeInfoHook', 'IterTimerHook', 'LoggerHook', 'LogProcessor', 'Visualizer', 'CheckpointHook'))
     assert said.index(of('Linear')) < said.index(of('LogProcessor')) < said.index(of('LocalVisBackend')) < said.index(of('RuntimeInfoHook'))
     assert all(f'interactive_runner - DEBUG - {o}\n' in file for o in said)
@@ -167,7 +168,8 @@ def test_a_rotating_file_is_late_too_and_keeps_as_many_files_as_asked_for(tmp_pa
     log.close()
     assert tree(tmp_path) == ['runs/run.log', 'runs/run.log.1', 'runs/run.log.2'] and 'line 19' in log.log_file.read_text()
 
-@pytest.mark.parametrize('cfg, error', [(dict(type='SocketHandler'), ValueError), (dict(type='BaseRotatingHandler'), ValueError), (dict(maxBytes=3), TypeError)])
+@pytest.mark.parametrize('cfg, error', [
+    (dict(type='SocketHandler'), ValueError), (dict(type='BaseRotatingHandler'), ValueError), (dict(maxBytes=3), TypeError)])
 def test_a_file_handler_that_cannot_be_meant_is_refused(tmp_path, cfg, error):
     with pytest.raises(error): file_handler(tmp_path/'run.log', cfg)
 
@@ -311,7 +313,8 @@ def test_a_run_without_a_folder_has_nothing_to_copy_and_says_so_before_it_begins
     assert run.iter == 0
 
 def test_what_a_test_came_to_is_in_a_file_and_only_its_numbers_go_to_trackers(tmp_path):
-    run = runner(work_dir=tmp_path, max_epochs=1, test_dataloader=DataLoader(data(8), 4), test_evaluator=[Confusion()], test_cfg=dict(), metrics=None, val_dataloader=None)
+    test = dict(test_dataloader=DataLoader(data(8), 4), test_evaluator=[Confusion()], test_cfg=dict())
+    run = runner(work_dir=tmp_path, max_epochs=1, metrics=None, val_dataloader=None, **test)
     run.train()
     run.test()
     dumped = json.loads((run.log_dir/f'{run.timestamp}.json').read_text())
@@ -343,8 +346,9 @@ def test_the_hub_knows_what_mmengines_knows(tmp_path):
 def test_a_test_alone_and_a_validation_alone_leave_no_stage_and_no_time_behind():
     seen = []
     run = runner(test_dataloader=DataLoader(data(8), 4))
+    info = run.message_hub.get_info
     for mode in ('val', 'test'):
-        run.on(f'after_{mode}_iter', name=mode)(lambda runner: seen.append((runner.message_hub.get_info('loop_stage'), runner.message_hub.get_info('eta') >= 0)))
+        run.on(f'after_{mode}_iter', name=mode)(lambda runner: seen.append((info('loop_stage'), info('eta') >= 0)))
         getattr(run, mode)()
     assert set(seen) == {('val', True), ('test', True)}
     assert run.message_hub.get_info('loop_stage') is None and run.message_hub.get_info('eta') is None
