@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from torch import distributed, multiprocessing, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
-from interactive_runner import BaseModel, MessageHub, Runner
+from interactive_runner import BaseModel, DataLoop, MessageHub, Runner
 from interactive_runner.evaluator import BaseMetric
 from interactive_runner.hooks.logger import LoggerHook
-from interactive_runner.logger import file_handler, get_logger, print_log
+from interactive_runner.logger import ConsoleHandler, file_handler, get_logger, print_log
+from interactive_runner.ui.panel import covered
 
 ON = dict(log_level='INFO')
 
@@ -161,6 +163,17 @@ def test_a_second_runner_writes_no_line_twice_and_leaves_the_file_of_the_first_a
     assert [o.logger.log_file.read_text().count('Iter(train) [2/2]') for o in runs] == [1, 1] and runs[0].log_dir != runs[1].log_dir
     assert logging.getLogger().handlers == [] or all(type(o).__module__ != 'interactive_runner.logger' for o in logging.getLogger().handlers)
 
+PLAYED = dict(status='running', blocking=False, live=True, alive=True)
+
+@pytest.mark.parametrize('change, printed', [({}, 0), (dict(blocking=True), 1), (dict(status='paused'), 1), (dict(live=False), 1), (dict(alive=False), 1)])
+def test_a_line_is_not_printed_into_the_cell_while_a_panel_that_is_seen_shows_it(change, printed, capsys):
+    now = SimpleNamespace(**PLAYED | change)
+    panel = SimpleNamespace(player=now, echo=now, _end=now)
+    log = get_logger('seen')
+    next(o for o in log.handlers if isinstance(o, ConsoleHandler)).quiet = covered(lambda: panel)
+    log.info('a line')
+    assert capsys.readouterr().out.count('a line') == printed and [o.text for o in log.recent] == ['a line']
+
 def test_a_rotating_file_is_late_too_and_keeps_as_many_files_as_asked_for(tmp_path):
     log = get_logger('rotating', file=tmp_path/'runs'/'run.log', file_handler_cfg=dict(type='RotatingFileHandler', maxBytes=200, backupCount=2))
     assert tree(tmp_path) == []
@@ -225,6 +238,23 @@ def test_an_epoch_shorter_than_the_interval_logs_its_last_iteration(kind, batche
 @pytest.mark.parametrize('n, given, lines', [(3, {}, [3]), (23, {}, [10, 20]), (23, dict(ignore_last=False), [10, 20, 23])])
 def test_a_run_of_fewer_iterations_than_the_interval_logs_its_last_one(n, given, lines):
     assert train_lines(logged(max_iters=n, val_interval=100, **given)) == lines
+
+class Foreign(DataLoop):
+    "A loop of MMEngine's kind, which calls its hooks itself"
+    max_epochs,by_epoch = 1,True
+    def run(self):
+        self.runner.call_hook('before_train_epoch')
+        for i,(x,y) in enumerate(self.dataloader):
+            self.runner.call_hook('before_train_iter', batch_idx=i)
+            self.runner.call_hook('after_train_iter', batch_idx=i, outputs=dict(loss=F.cross_entropy(self.runner.model(x), y).detach()))
+            self.iter += 1
+        self.epoch += 1
+
+@pytest.mark.parametrize('batches, lines', [(5, [5]), (13, [10])])
+def test_so_does_one_of_a_loop_that_calls_its_hooks_itself(batches, lines):
+    run = runner(train_loop=Foreign(None, DataLoader(data(batches*4), 4)), train_dataloader=None, val_dataloader=None, metrics=None, **ON)
+    run.train()
+    assert train_lines(run) == lines and run.iter == batches
 
 def test_a_hook_switched_on_in_the_middle_of_a_short_epoch_logs_its_end():
     run = runner(train_dataloader=DataLoader(data(20), 4), **ON)
