@@ -47,6 +47,7 @@ class LoggerHook(Hook):
         _check_place(out_dir, file_client_args, backend_args)
         self.interval,self.ignore_last,self.interval_exp_name,self.log_metric_by_epoch = interval,ignore_last,interval_exp_name,log_metric_by_epoch
         self.out_dir,self.keep_local = out_dir,keep_local
+        if out_dir is not None: self.before_run = self._need_folder # with nothing to copy it has no business there
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
 
     def after_train_iter(self, runner, batch_idx):
@@ -94,8 +95,8 @@ def _dump(self:LoggerHook, runner, metrics):
 
 # %% ../../nbs/62_hooks.logger.ipynb #b525556d
 @patch
-def before_run(self:LoggerHook, runner):
-    if self.out_dir is not None and runner.log_dir is None:
+def _need_folder(self:LoggerHook, runner):
+    if runner.log_dir is None:
         raise ValueError(f"LoggerHook is to copy files to {str(self.out_dir)!r}, and this run writes none. Give the runner a work_dir=.")
 
 @patch
