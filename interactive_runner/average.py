@@ -63,7 +63,7 @@ class BaseAveragedModel(nn.Module):
         steps:int, # updates so far
     ):
         "Move one tensor of the average; every average says how"
-        raise NotImplementedError(f"{type(self).__name__} has no `avg_func(averaged_param, source_param, steps)`: write one that changes averaged_param in place.")
+        raise NotImplementedError(f"{type(self).__name__} has no `avg_func(averaged_param, source_param, steps)`: write one that changes averaged_param.")
 
 def _columns(pairs): return [a for a,_ in pairs],[b for _,b in pairs]
 

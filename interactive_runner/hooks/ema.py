@@ -37,7 +37,8 @@ class EMAHook(Hook):
             if isinstance(v, bool) or not isinstance(v, int) or v < 0: raise ValueError(f"{nm} must be 0, 1, 2, ..., got {v!r}.")
         self.ema_type,self.strict_load,self.begin_iter,self.begin_epoch = ema_type,strict_load,begin_iter,begin_epoch
         self.momentum,self.interval,self.kwargs = momentum,interval,kwargs
-        self.ema_model,self._own,self._last = None,None,None # own: the run's own weights while the average is in their place; last: iteration of the last update
+        self.ema_model,self._last = None,None # last: the iteration of the last update
+        self._own = None # the run's own weights while the average is in their place
         self._average_of(nn.Module()) # complains
 
     def before_run(self, runner):

@@ -30,14 +30,15 @@ def _tb_trace(runner, dir_name=None, **args):
         raise ValueError("a 'tb_trace' needs a folder, and the run has no work_dir: give on_trace_ready=dict(type='tb_trace', dir_name=...).")
     return tensorboard_trace_handler(str(dir_name or runner.log_dir/'tf_tracing_logs'), **args)
 
-HANDLERS = {'log_trace': (_log_trace, EventList.table), 'tb_trace': (_tb_trace, tensorboard_trace_handler)} # type -> what makes the function; what takes the arguments
+HANDLERS = {'log_trace': (_log_trace, EventList.table), 'tb_trace': (_tb_trace, tensorboard_trace_handler)} # what makes the function; what takes arguments
 
 def check_handler(
     handler # a function of a profile, a dict with a `type`, or None
 ):
     "Complain about what can do nothing with a trace"
     if handler is None or callable(handler): return
-    if not isinstance(handler, Mapping): raise TypeError(f"on_trace_ready must be a function of the profile or a dict, got {handler!r:.80} ({type(handler).__name__}).")
+    if not isinstance(handler, Mapping):
+        raise TypeError(f"on_trace_ready must be a function of the profile or a dict, got {handler!r:.80} ({type(handler).__name__}).")
     kind = handler.get('type')
     if kind not in HANDLERS: raise ValueError(f"on_trace_ready has no type {kind!r}.{closest(kind, HANDLERS)} It is one of: {choices(HANDLERS)}.")
     check_args(HANDLERS[kind][1], [nm for nm in handler if nm != 'type'], f"on_trace_ready of type {kind!r}")

@@ -13,7 +13,6 @@ from fnmatch import fnmatchcase
 
 import torch
 from fastcore.basics import patch
-from torch import nn
 from torch.nn.utils import get_total_norm
 
 from ..ckpt import bare
