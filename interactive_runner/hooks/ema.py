@@ -89,6 +89,8 @@ def _put(model, weights):
 @patch
 def _swap_in(self:EMAHook, runner):
     if not self._is_there: return
+    other = next((r.name for r in runner.hooks.rows if r.hook is not self and getattr(r.hook, '_own', None) is not None), None)
+    if other: raise RuntimeError(f"{other} has put its average into the model already, so only that can be looked at: switch one of the two off.")
     if self._own is None: self._own = {k: v.clone() for k,v in _tensors(runner.model).items()}
     _put(runner.model, _tensors(self.ema_model.module))
 
