@@ -181,6 +181,11 @@ def test_before_the_beginning_own_weights_are_validated():
     a,b = (values(o, 'val/loss') for o in (plain, run))
     assert a[:2] == b[:2] and a[2] != b[2]
 
+class Behind:
+    "Lets a stop come when the average is in the model, and the validation has not begun yet"
+    priority = 'LOW'
+    def before_val(self, runner): pass
+
 ROADS = {'stop': lambda run: run.stop(), 'off and stop': lambda run: (run.hooks['EMAHook'].off(), run.stop()), 'go on': lambda run: run.train(),
          'off and on': lambda run: (run.hooks['EMAHook'].off(), run.step('hook', 3), run.hooks['EMAHook'].on(), run.train()),
          'remove': lambda run: (run.hooks.remove('EMAHook'), run.train()), 'replace': lambda run: (run.register_hook(EMAHook()), run.train()),
@@ -192,7 +197,7 @@ def test_wherever_a_validation_is_left_and_by_whatever_road_own_weights_are_back
     short = dict(train_dataloader=batches(12), val_dataloader=batches(6))
     whole,first = (ended(run_of(max_epochs=n, **short)).model for n in (2, 1))
     for n in range(30):
-        run = run_of(EMAHook(momentum=.1), max_epochs=2, **short)
+        run = run_of(EMAHook(momentum=.1), Behind(), max_epochs=2, **short)
         hook = hook_of(run, 'EMAHook')
         run.run_until(stage='before_val')
         if n: run.step('hook', n)

@@ -53,7 +53,7 @@ class EMAHook(Hook):
     def before_val(self, runner): self._swap_in(runner)
     def after_val(self, runner): self._swap_back(runner)
     before_test,after_test = before_val,after_val
-    after_train = after_run = on_disable = after_val
+    after_run = on_disable = after_val
 
 # %% ../../nbs/67_hooks.ema.ipynb #2828f695
 @patch
