@@ -417,6 +417,7 @@ def register(self:HookTable,
 def _replace(self:HookTable, row, hook, asked):
     HookRow(self, hook, row.name, row.priority) # a signature that cannot be served is refused before anything changes
     def act():
+        old = None if row.hook is hook or not row.enabled else own_method(row.hook, 'on_disable')
         row.stats,row.idle,row.seen = {},{},{}
         row._fill(hook)
         row.late = row._missed()
@@ -425,6 +426,7 @@ def _replace(self:HookTable, row, hook, asked):
             self.place(row, asked)
         self._near_misses(row)
         self.changed()
+        if old: old(self.runner)
     self.say(f"hook {row.name!r} is replaced, at its place ({priority_name(row.priority)}, {'on' if row.enabled else 'off'})")
     return row._when_free('replaced', act)
 
@@ -438,6 +440,8 @@ def remove(self:HookTable, name:str):
 def _drop(self:HookTable, row):
     self.rows = [r for r in self.rows if r is not row]
     self.changed()
+    tell = row.enabled and own_method(row.hook, 'on_disable')
+    if tell: tell(self.runner)
 
 @patch
 def settle(self:HookTable):

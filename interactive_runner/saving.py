@@ -192,13 +192,17 @@ def resume(self:Runner,
     check_resumable(checkpoint, filename, optim, schedulers)
     if checkpoint.get('loop', {}).get('done'): self._open('train') # a place in the middle of a pass is one in a loader
     for text in self._differences(checkpoint, optim, schedulers): self.logger.warning(f"{filename}: {text}")
-    self._take_weights(checkpoint, filename)
+    self.resuming = True
+    try: self._take_weights(checkpoint, filename)
+    finally: self.resuming = False
     if optim is not None and 'optimizer' in checkpoint: optim.load_state_dict(checkpoint['optimizer'])
     if schedulers and 'param_schedulers' in checkpoint: _load_states(schedulers, checkpoint['param_schedulers'])
     if 'message_hub' in checkpoint: self.message_hub.load_state_dict(checkpoint['message_hub'])
     self._load_hooks(checkpoint.get('hooks', {}))
     self._stand_at(checkpoint)
     self.logger.info(f"resumed from {filename}: {self.epoch} epochs and {self.iter} iterations are complete")
+
+Runner.resuming = False # whether the weights that are being loaded are those of this very run: what hooks at `after_load_checkpoint` may want to know
 
 def _load_states(own, saved):
     for nm in own if isinstance(own, dict) else range(len(own)):

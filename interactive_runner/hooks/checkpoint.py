@@ -34,7 +34,7 @@ def infer_rule(
     for same in (eq, contains):
         found = [rule for rule,keys in (('greater', greater), ('less', less)) if any(same(metric.lower(), k.lower()) for k in keys)]
         if len(found) == 1: return found[0]
-    raise ValueError(f"is {metric!r} better when it is greater, or less? Its name does not say. Give CheckpointHook rule='greater' or rule='less'.")
+    raise ValueError(f"is {metric!r} better when it is greater, or less? Its name does not say. Give rule='greater' or rule='less'.")
 
 # %% ../../nbs/66_hooks.checkpoint.ipynb #f507ecb6
 @HOOKS.register_module()
