@@ -24,7 +24,7 @@ class Far(torch.Tensor):
 def far(t): return t.as_subclass(Far)
 
 def fill(ups, max_length=1_000_000):
-    buf = HistoryBuffer(max_length)
+    buf = HistoryBuffer(max_length=max_length)
     for v,c,kind in ups: buf.update(kind(v), c)
     return buf
 
@@ -51,7 +51,7 @@ def test_each_statistic_over_a_window_is_that_of_numpy(ups, n, w):
 
 @given(updates, st.lists(st.integers(1, 10), max_size=8))
 def test_reading_in_between_changes_nothing(ups, reads):
-    a,b = HistoryBuffer(7),fill(ups, 7)
+    a,b = HistoryBuffer(max_length=7),fill(ups, 7)
     for i,(v,c,kind) in enumerate(ups):
         a.update(kind(v), c)
         if i in reads: a.mean(), a.mean(2), a.tail(3)
@@ -77,7 +77,7 @@ def test_the_moving_average_is_the_recursive_one(ups, beta):
 @settings(max_examples=5, deadline=None)
 @given(st.integers(300, 3000), st.integers(200, 700))
 def test_a_ring_longer_than_a_device_block_overflows_cleanly(total, n):
-    buf = HistoryBuffer(n)
+    buf = HistoryBuffer(max_length=n)
     for i in range(total): buf.update(far(torch.tensor(float(i))))
     assert buf.data[0].tolist() == list(range(total))[-n:]
     assert (buf.mean(), buf.min(), buf.max()) == ((total-1)/2, 0, total-1)
