@@ -207,11 +207,13 @@ def _everything(self:HistoryBuffer, window_size):
     self._fold()
 
 # %% ../nbs/20_history.ipynb #cb1b128e
+def _total(v): return sum(v.tolist()) if len(v) < 64 else float(_add(v))
+
 @patch
 def mean(self:HistoryBuffer, window_size:int|None=None) -> float:
     "Sum of the values over sum of the counts"
     n = self._everything(window_size)
-    s,c = (self._sum,self._count) if n is None else (float(_add(self._last(o, n))) for o in (self._values, self._counts))
+    s,c = (self._sum,self._count) if n is None else (_total(self._last(o, n)) for o in (self._values, self._counts))
     return s/c if c else math.nan
 
 @patch
