@@ -14,6 +14,7 @@ import torch
 from fastcore.basics import patch
 from .core import choices, clock_text, closest
 from .registry import LOG_PROCESSORS
+from .stage import MODES
 from .history import ConfigError, ConfigTypeError, HistoryBuffer, check_window
 
 # %% ../nbs/22_logproc.ipynb #9e007709
@@ -268,11 +269,17 @@ def _odd_names(entries, keys, is_known):
     for e in entries:
         src,nm = e['data_src'],e.get('log_name')
         if not any(_is_for(e, k) for k in keys):
-            known = {k if '/' in src else _name(k) for k in keys}
-            near = closest(src, known)
-            if near or is_known(src): yield src,f'custom_cfg: there is no scalar {src!r} so far.' + (near or f' There are: {choices(sorted(known))}')
+            near,names = _meant(src, keys)
+            if near or is_known(src): yield src,f'custom_cfg: there is no scalar {src!r} so far.' + (near or f' There are: {choices(sorted(names))}')
         elif any(_is_for(dict(data_src=nm), k) and not _is_for(e, k) for k in keys):
             yield nm,f'custom_cfg: log_name {nm!r} of {src!r} is also the name of a scalar, which is hidden by it: choose another'
+
+def _meant(src, keys):
+    "The offer of a name that is near `src`, and all names; where `src` has a mode, those of this mode"
+    mode,_,nm = src.partition('/')
+    if nm and mode in MODES: keys,src = [k for k in keys if k.startswith(f'{mode}/')],nm
+    names = sorted({*map(_name, keys)})
+    return closest(src, names if src == nm else [*names, *keys]),names
 
 # %% ../nbs/22_logproc.ipynb #a32de2ce
 def _of(
@@ -348,7 +355,7 @@ def get_log_after_iter(self:LogProcessor,
     mode:str, # 'train', 'val' or 'test'
 ) -> tuple: # numbers by name, text
     "What to log after an iteration"
-    _check_mode(mode, ('train', 'val', 'test'))
+    _check_mode(mode, MODES)
     if mode == 'train': self.follow(runner.by_epoch)
     if batch_idx is None: batch_idx = runner.iter
     shown = self._collect(runner, batch_idx+1, mode)
