@@ -72,7 +72,7 @@ def _as_count(count):
 @patch
 def _make_room(self:HistoryBuffer):
     if self._room == self.max_length: return self._wrap()
-    more = min(self._room, self.max_length-self._room)
+    more = min(max(256, self._room//4), self.max_length-self._room)
     self._values,self._counts,self._steps = (np.concatenate([o, np.empty(more)]) for o in (self._values, self._counts, self._steps))
     self._room += more
     return self._next
@@ -189,14 +189,16 @@ def _window(self:HistoryBuffer, window_size):
 # %% ../nbs/20_history.ipynb #afb9a2cf
 _add,_largest,_smallest = np.add.reduce,np.maximum.reduce,np.minimum.reduce
 
+def _total(v): return sum(v.tolist()) if len(v) < 64 else float(_add(v))
+
 @patch
 def _fold(self:HistoryBuffer):
     if self._late: self._fetch()
     a,b = self._folded,self._next
     if a == b: return
     v,c = self._values[a:b],self._counts[a:b]
-    self._sum,self._count = float(self._sum + _add(v)),float(self._count + _add(c))
-    self._max,self._min = float(np.maximum(self._max, _largest(v))),float(np.minimum(self._min, _smallest(v)))
+    self._sum,self._count = self._sum + _total(v),self._count + _total(c)
+    self._max,self._min = float(_largest(v, initial=self._max)),float(_smallest(v, initial=self._min))
     self._folded = b
 
 @patch
@@ -207,8 +209,6 @@ def _everything(self:HistoryBuffer, window_size):
     self._fold()
 
 # %% ../nbs/20_history.ipynb #cb1b128e
-def _total(v): return sum(v.tolist()) if len(v) < 64 else float(_add(v))
-
 @patch
 def mean(self:HistoryBuffer, window_size:int|None=None) -> float:
     "Sum of the values over sum of the counts"
