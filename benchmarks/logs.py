@@ -103,7 +103,8 @@ def event(rounds, folder):
         'JSON': lambda: run.visualizer.add_scalars(tag, 10)}
     def more(): ten(run, .5), ten(wide, .5), ten(far, x)
     x = torch.tensor(.5).as_subclass(Far)
-    acts = {'a log event': lambda: hook.after_train_iter(run, 9), **parts, 'numbers and text, global window': line(wide), 'numbers and text, from a device': line(far)}
+    acts = {'a log event': lambda: hook.after_train_iter(run, 9), **parts,
+            'numbers and text, global window': line(wide), 'numbers and text, from a device': line(far)}
     for nm,us in zip(acts, timed(rounds, more, *acts.values())): yield row(nm, 'us', us, 200 if nm == 'a log event' else None)
 
 def sections(args, folder):

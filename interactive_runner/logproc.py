@@ -219,6 +219,11 @@ def value(self:LogProcessor,
     return statistic(buf, method, window, fresh, **kw)
 
 # %% ../nbs/22_logproc.ipynb #82ebcfc9
+def _beside(log_name, key):
+    "The key that a scalar of this name would have, in the mode of `key`"
+    mode = key.partition('/')[0]
+    return f"{mode}/{log_name.removeprefix(f'{mode}/')}"
+
 @patch
 def fields(self:LogProcessor,
     keys, # of all scalars
@@ -230,7 +235,7 @@ def fields(self:LogProcessor,
     res = {_name(k): (k, self.rule(k, ended)) for k in mine}
     for e in self.custom_cfg:
         for k in mine:
-            if e.get('log_name') and _is_for(e, k): res[e['log_name'].removeprefix(f'{mode}/')] = k,_rule(e)
+            if e.get('log_name') and _is_for(e, k): res[_name(_beside(e['log_name'], k))] = k,_rule(e)
     if mode == 'train' and 'loss' in res: res['loss'] = res.pop('loss')
     return res
 
@@ -267,13 +272,14 @@ def _odd_names(entries, keys, is_known):
     for k in keys:
         if '/' not in k: yield k,f"the scalar {k!r} is in no log, since its name has no mode: write 'train/{k}' for one of training"
     for e in entries:
-        src,nm = e['data_src'],e.get('log_name')
-        if not any(_is_for(e, k) for k in keys):
-            near,names = _meant(src, keys)
-            if near or is_known(src): yield src,f'custom_cfg: there is no scalar {src!r} so far.' + (near or f' There are: {choices(sorted(names))}')
-        elif any(_is_for(dict(data_src=nm), k) and not _is_for(e, k) for k in keys):
+        mine,src,nm = [k for k in keys if _is_for(e, k)],e['data_src'],e.get('log_name')
+        near,names = _meant(src, keys)
+        if not mine and (near or is_known(src)):
+            yield src,f'custom_cfg: there is no scalar {src!r} so far.' + (near or f' There are: {choices(names)}')
+        if nm and any(_beside(nm, k) in keys for k in mine if _beside(nm, k) != k):
             yield nm,f'custom_cfg: log_name {nm!r} of {src!r} is also the name of a scalar, which is hidden by it: choose another'
 
+# %% ../nbs/22_logproc.ipynb #145fb083
 def _meant(src, keys):
     "The offer of a name that is near `src`, and all names; where `src` has a mode, those of this mode"
     mode,_,nm = src.partition('/')

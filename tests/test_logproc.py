@@ -160,7 +160,10 @@ def test_without_a_validation_all_names_are_known_at_the_first_line():
 
 def test_a_name_in_the_log_that_hides_a_scalar_is_said():
     p = LogProcessor(custom_cfg=[dict(data_src='loss1', method_name='max', log_name='loss2'), dict(data_src='loss', method_name='max', log_name='loss')])
-    assert said(trained(), p) == ["custom_cfg: log_name 'loss2' of 'loss1' is also the name of a scalar, which is hidden by it: choose another"]
+    r = trained()
+    r.message_hub.update_scalar('val/loss', 1.)
+    assert said(r, LogProcessor(custom_cfg=[dict(data_src='train/loss', method_name='max', log_name='loss')])) == []
+    assert said(r, p) == ["custom_cfg: log_name 'loss2' of 'loss1' is also the name of a scalar, which is hidden by it: choose another"]
 
 def test_a_scalar_whose_name_has_no_mode_is_said():
     r = trained()
@@ -185,7 +188,9 @@ def test_once_it_follows_the_loop_a_new_setting_is_judged_by_the_kind_of_the_loo
     p = LogProcessor(by_epoch=False)
     with pytest.warns(UserWarning, match='counts in epochs'): p.follow(True)
     p.window_size = 'epoch'
-    with pytest.warns(UserWarning, match='counts in iterations'), pytest.raises(AssertionError): p.window_size = 10; p.follow(False); p.window_size = 'epoch'
+    p.window_size = 10
+    with pytest.warns(UserWarning, match='counts in iterations'): p.follow(False)
+    with pytest.raises(AssertionError, match='no epochs'): p.window_size = 'epoch'
 
 def test_what_a_line_shows_is_found_again_only_when_keys_or_settings_change(monkeypatch):
     found,fields = [],LogProcessor.fields
@@ -197,7 +202,7 @@ def test_what_a_line_shows_is_found_again_only_when_keys_or_settings_change(monk
     assert line(r, proc=p).endswith('new: 1.0000  loss: 4.5000')
     p.set_rule('loss', 'max')
     assert line(r, proc=p).endswith('new: 1.0000  loss: 9.0000')
-    p.mean_pattern = p.window_size = 5
+    p.window_size = 5
     p.mean_pattern = LogProcessor(mean_pattern='^new').mean_pattern
     p.drop_rule('loss')
     assert line(r, proc=p).endswith('loss1: 2.2500  loss2: 6.7500  new: 1.0000  loss: 9.0000')
