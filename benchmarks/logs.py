@@ -2,6 +2,7 @@
 
 It is CPU time of the process, warm: in a training loop a log event finds cold caches and costs more, see overhead.py."""
 import logging, tempfile, tracemalloc
+from functools import partial
 from time import process_time
 from types import SimpleNamespace
 
@@ -45,7 +46,7 @@ def late(costs, speed):
 def through_hub(n, value):
     "`adding` to a hub, read by its global mean"
     hub,processor,rule = MessageHub('benchmark'),LogProcessor(),('mean', 'global', {})
-    return adding(n, value, lambda v: hub.update_scalar('train/loss', v), lambda: processor.value(hub, 'train/loss', rule))
+    return adding(n, value, partial(hub.update_scalar, 'train/loss'), lambda: processor.value(hub, 'train/loss', rule))
 
 def weight(n):
     "Most bytes per value that a history of 1000 to `n` values takes"
