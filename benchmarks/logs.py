@@ -23,23 +23,31 @@ class Far(torch.Tensor):
     "A tensor on the CPU that claims to be on a device"
     is_cpu,__torch_function__ = False,torch._C._disabled_torch_function_impl
 
-def adding(n, value, add, read):
-    "Microseconds per value, in blocks, of adding `n` times `value`, and of reading now and then; and the speed of the machine beside them"
-    res,speed = [],[]
-    for _ in range(n//BLOCK):
-        start = process_time()
-        spin(10_000)
-        speed.append(process_time()-start)
-        start = process_time()
-        for _ in range(BLOCK//EVERY):
-            for _ in range(EVERY): add(value)
-            read()
-        res.append((process_time()-start)*1e6/BLOCK)
-    return res,speed
+def seconds(fn, *args):
+    "CPU time of a call"
+    start = process_time()
+    fn(*args)
+    return process_time()-start
 
-def late(costs, speed):
-    "The last tenth of `costs` against the median of the first, with the speed of the machine taken out"
-    part,rel = len(costs)//10,[c/s for c,s in zip(costs, speed)]
+def some(value, add):
+    for _ in range(EVERY): add(value)
+
+def adding(n, value, add, read):
+    "For blocks of `n` values: microseconds per value, the same with readings, and the latter by the speed of the machine"
+    alone,both,rel = [],[],[]
+    for _ in range(n//BLOCK):
+        speed,a,b = seconds(spin, 10_000),0,0
+        for _ in range(BLOCK//EVERY):
+            a += seconds(some, value, add)
+            b += seconds(read)
+        alone.append(a*1e6/BLOCK)
+        both.append((a+b)*1e6/BLOCK)
+        rel.append((a+b)/speed)
+    return alone,both,rel
+
+def late(rel):
+    "The last tenth against the median of the first"
+    part = len(rel)//10
     early = spread(rel[:part])[1]
     return [o/early for o in rel[-part:]]
 
@@ -62,12 +70,13 @@ def growing(n):
     "Costs of `n` values from the first to the last"
     buf = HistoryBuffer()
     kinds = {'a host number': .5, 'a tensor on the host': torch.tensor(.5), 'a device scalar': torch.tensor(.5).as_subclass(Far)}
-    alone,_ = adding(n, .5, buf.update, lambda: buf.mean())
-    yield row('a host number, in a history', 'us', alone, .5)
+    alone,*_ = adding(n, .5, buf.update, buf.mean)
+    yield row('a host number, to a history', 'us', alone, .5)
     for what,value in kinds.items():
-        costs,speed = through_hub(n, value)
-        yield row(f'{what}, through the hub', 'us', costs, 4 if 'device' in what else .5 if 'number' in what else None)
-        yield row(f'{what}, last tenth / first', 'x', late(costs, speed), 1.1)
+        alone,both,rel = through_hub(n, value)
+        yield row(f'{what}, to the hub', 'us', alone, 4 if 'device' in what else .5 if 'number' in what else None)
+        yield row(f'{what}, with the readings', 'us', both)
+        yield row(f'{what}, last tenth / first', 'x', late(rel), 1.1)
     yield row('most bytes per value', 'B', [weight(n)]*2, 32)
 
 def timed(rounds, prepare, *acts):
