@@ -225,7 +225,9 @@ def build_visualizer(self:Runner, visualizer=None):
     with self.building(): return parts.build_visualizer(visualizer, self.log_dir, self.experiment_name)
 @patch
 def build_log_processor(self:Runner, log_processor=None):
-    with self.building(): return parts.build_log_processor(log_processor, self.by_epoch)
+    with self.building(): res = parts.build_log_processor(log_processor, self.by_epoch)
+    if self.train_loop is not None and hasattr(res, 'follow'): res.follow(self.by_epoch)
+    return res
 
 # %% ../nbs/41_runner.ipynb #9c2bb115
 @patch
