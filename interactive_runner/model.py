@@ -128,9 +128,10 @@ class ModeAdapter(Adapter):
         return split_losses(own(batch) if own else self.call(self._ready(batch, False), mode='predict'))
 
 def split_losses(
-    outputs, # predictions; if the last of a list holds nothing but `loss`, it is taken off
+    outputs, # predictions, if the last of a list holds nothing but `loss`, it is taken off; or a mapping of nothing but losses
 ): # predictions, and a dict of losses
-    "Predictions of MMEngine's kind, which may have a loss at their end"
+    "Predictions of MMEngine's kind, which may have a loss at their end, or be losses whatever the mode"
+    if isinstance(outputs, Mapping) and outputs and all('loss' in str(k) for k in outputs): return outputs, parse_losses(outputs)
     last = outputs[-1] if isinstance(outputs, (list, tuple)) and outputs else None
     if not hasattr(last, 'keys') or list(last.keys()) != ['loss']: return outputs, {}
     loss = last['loss'] if isinstance(last, Mapping) else last.loss
