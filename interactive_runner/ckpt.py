@@ -108,9 +108,10 @@ class Unreadable(UnpicklingError, ValueError):
 def load_file(
     path, # of a file, or a URL
     map_location='cpu', # where tensors go
+    **args, # where it is, see `store_of`
 ): # what was saved
     "Read a checkpoint, without running code that may be in it"
-    store,at = store_of(path)
+    store,at = store_of(path, **args)
     if not store.is_file(at): raise FileNotFoundError(_not_there(path))
     with _standing_in(), store.reading(at) as f: data = _translated(_load(f, path, map_location))
     _check_format(data, path)

@@ -115,13 +115,14 @@ def _local(path):
 
 def _checked(args, name):
     "A copy of `args` that can be meant"
-    if not isinstance(args, dict|None): raise TypeError(f"{name} must be None or a dict, such as dict(backend='local'), got {args!r:.80} ({type(args).__name__}).")
+    if not isinstance(args, dict|None):
+        raise TypeError(f"{name} must be None or a dict, such as dict(backend='local'), got {args!r:.80} ({type(args).__name__}).")
     backend = (args or {}).get('backend')
     if backend is None or backend in ON_DISK: return dict(args or {})
     from fsspec import available_protocols
     if backend in available_protocols(): return dict(args)
     raise ValueError(f"{name}: there is no backend {backend!r}.{closest(backend, [*ON_DISK, *available_protocols()])} "
-                     f"Files of this machine are {choices(ON_DISK[:2])}; the others are those of fsspec, such as 's3' or 'gs', also for what MMEngine calls 'petrel'.")
+                     f"Files of this machine are {choices(ON_DISK[:2])}; the others are those of fsspec, such as 's3', which MMEngine calls 'petrel'.")
 
 def replacing(
     path, # of a file, which may exist, or a URL
