@@ -69,10 +69,11 @@ def save_file(
     check_plain(data)
     try:
         with replacing(path, **args) as f: torch.save(data, f)
-    except RuntimeError as e:
-        if not isinstance(e.__context__, OSError): raise
-        e.__context__.add_note(f"while writing {path}")
-        raise e.__context__ from None
+    except (OSError, RuntimeError) as e:
+        cause = e if isinstance(e, OSError) else e.__context__
+        if not isinstance(cause, OSError): raise
+        cause.add_note(f"while writing {path}")
+        raise cause from None
 
 # %% ../nbs/36_ckpt.ipynb #0ec779ef
 def copied(
