@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from pickle import UnpicklingError
 from zipfile import is_zipfile
@@ -25,7 +25,7 @@ from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_g
 
 from . import __version__
 from .core import choices, closest
-from .files import replacing, store_of
+from .files import DISK, replacing, store_of
 
 # %% ../nbs/36_ckpt.ipynb #a6cc2cd8
 HOLDERS = {dict, OrderedDict, Counter, list, tuple, set}
@@ -114,7 +114,7 @@ def load_file(
     "Read a checkpoint, without running code that may be in it"
     store,at = store_of(path, **args)
     if not store.is_file(at): raise FileNotFoundError(_not_there(path))
-    with _standing_in(), store.reading(at) as f: data = _translated(_load(f, path, map_location))
+    with _standing_in(), nullcontext(at) if store is DISK else store.reading(at) as f: data = _translated(_load(f, path, map_location))
     _check_format(data, path)
     return data
 
@@ -148,7 +148,7 @@ def _refused(f, path, e):
     "Why torch would not load `path`"
     names = []
     with suppress(Exception):
-        f.seek(0)
+        if hasattr(f, 'seek'): f.seek(0)
         names = get_unsafe_globals_in_checkpoint(f)
     if not names: return _broken(path, e)
     return (f"{path} holds {choices(sorted(names))}, neither tensors nor plain Python, and to load that could run code. Nothing was loaded. "
