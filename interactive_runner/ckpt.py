@@ -280,9 +280,10 @@ def latest_of(
     map_location='cpu', # where tensors go
 ): # as `first_readable`
     "The latest checkpoint of `folder` with which a run can go on"
-    latest = find_latest_checkpoint(folder)
-    others = [o for f in dict.fromkeys(([_split(latest)[0]] if latest else []) + [folder]) for o in checkpoints_in(f)]
-    path,data,failed = first_readable(dict.fromkeys(([latest] if latest else []) + others), map_location)
+    latest,own = find_latest_checkpoint(folder),store_of(folder)[1]
+    folders,first = ([_split(latest)[0], own],[latest]) if latest else ([own],[])
+    others = [o for folder in dict.fromkeys(folders) for o in checkpoints_in(folder)]
+    path,data,failed = first_readable(dict.fromkeys(first + others), map_location)
     if path is None and latest: raise failed[0]
     return path,data,failed if latest else []
 

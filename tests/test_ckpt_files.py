@@ -424,6 +424,25 @@ def test_a_backend_says_where_files_go(tmp_path, memory):
     with pytest.raises(ValueError, match='need an out_dir'): CheckpointHook(backend_args=dict(backend='memory'))
 
 
+@pytest.mark.parametrize('path, args, want', [
+    ('runs', {}, 'runs'), (Path('runs'), {}, 'runs'), ('file:///a/b', {}, '/a/b'), ('local:///a/b', {}, '/a/b'), (r'C:\runs', {}, r'C:\runs'),
+    ('runs', dict(backend_args=dict(backend='disk')), 'runs'), ('s3://b/runs', {}, 's3://b/runs'), ('b/runs', dict(backend_args=dict(backend='s3', key=1)), 's3://b/runs'),
+    ('simplecache::memory://a', {}, 'simplecache::memory://a'), ('memory://a', dict(backend_args=dict(size=1)), 'memory://a')])
+def test_a_path_or_a_url_says_who_keeps_its_files(path, args, want):
+    store,at = store_of(path, **args)
+    options = args.get('backend_args', {})
+    assert at == want and isinstance(store, Remote) == ('://' in want) and args.get('backend_args', {}) == options
+    assert store is DISK or store.options == {k: v for k,v in options.items() if k != 'backend'}
+
+
+def test_what_killed_processes_have_left_is_removed_unless_somebody_may_still_write_it(tmp_path):
+    old,new = (tmp_path/f'.epoch_{i}.pth.0123abcd.part' for i in (1, 2))
+    for o in (old, new): o.touch()
+    os.utime(old, (1, 1))
+    runner(tmp_path, CheckpointHook()).step()
+    assert not old.exists() and new.exists()
+
+
 def test_fsspec_is_not_imported_for_files_of_this_machine(tmp_path):
     path = repr(str(tmp_path/'a.pth'))
     code = f'import sys; from interactive_runner import ckpt; ckpt.save_file({path}, 1); ckpt.load_file({path}); print("fsspec" in sys.modules)'
