@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from . import __version__
 from . import ckpt
+from .core import words
 from .cursor import name_of
 from .data import Batches, own_generators
 from .dist import is_main_process
@@ -142,7 +143,10 @@ def _put(self:Runner, path, checkpoint, background, then, undo, args):
     if not background: return write(checkpoint)
     ckpt.check_plain(checkpoint) # here, where it can still be mended
     data = ckpt.copied(checkpoint)
-    self.writer.begin(lambda: write(data), undo)
+    def aside():
+        try: write(data)
+        except Exception as e: self.logger.warning(f"{path} could not be written in the background: {words(e)}"); raise
+    self.writer.begin(aside, undo)
 
 @patch
 def checkpoint_name(self:Runner,

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import distributed
 
 from ..ckpt import load_file, point_to
-from ..core import choices, closest, words
+from ..core import choices, closest
 from ..dist import get_world_size, is_main_process
 from ..files import DISK, Remote, store_of, sweep
 from .better import GREATER, LESS, infer_rule
@@ -246,9 +246,7 @@ def _look(self:CheckpointHook, runner):
 def _is_lost(self:CheckpointHook, runner):
     "Wait for what is being written; whether it could not be"
     try: runner.writer.wait()
-    except Exception as e:
-        runner.say(f"a checkpoint could not be written in the background: {words(e)}")
-        return True
+    except Exception: return True # it has been logged
     return False
 
 @patch
