@@ -259,7 +259,9 @@ class OneCycleParamScheduler(ParamScheduler):
         (a,x),(b,y) = corners[i-1:i+1]
         part = min((t-a)/(b-a), 1.) if b > a else 1.
         return y + (x-y)*(wave(part) if self.anneal_strategy == 'cos' else 1-part)
-    def value(self, x, base, t): return super().value(x, base, t) if t else self.eta_max*self.curve(0)
+    def value(self, x, base, t, since=None):
+        since = t-1 if since is None else since
+        return self.eta_max*self.curve(t) if since < 0 else super().value(x, self.eta_max, t, since)
 
 @schedule
 class OneCycleLR(OfLR, OneCycleParamScheduler): "The learning rate up to `eta_max` and down to almost nothing"
