@@ -215,7 +215,7 @@ def _ours(*names): return [f'interactive_runner.{o}' for o in names]
 RUNNERS = Registry('runner', build_runner, locations=_ours('runner'))
 RUNNER_CONSTRUCTORS = Registry('runner constructor')
 LOOPS = Registry('loop', locations=_ours('loop'))
-HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched', 'checkpoint'))))
+HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched', 'policy', 'checkpoint'))))
 STRATEGIES = Registry('strategy', locations=_ours('strategy.base'))
 DATASETS = Registry('dataset', elsewhere=['torch.utils.data'])
 DATA_SAMPLERS = Registry('data sampler', locations=_ours('loader'), elsewhere=['torch.utils.data'])
