@@ -391,7 +391,7 @@ def for_groups(
 ) -> list:
     "One number for each group"
     if isinstance(x, Mapping):
-        if name not in x: raise KeyError(f"{what} names {choices(x)}, and there is an optimizer {name!r}.{closest(name, x)}")
+        if name not in x: raise KeyError(f"{what} has nothing for the optimizer {name!r}, only for {choices(x)}.")
         x = x[name]
     res = list(x) if isinstance(x, (list, tuple)) else [x]*len(optimizer.param_groups)
     if len(res) == len(optimizer.param_groups): return res
