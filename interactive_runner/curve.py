@@ -92,19 +92,20 @@ class ParamScheduler:
         "What the curve is not applied to"
         return 0.
 
-    def value(self, x, base, t, since=None):
-        "The value at step `t` that follows the value `x` of the step `since`, the one before if None"
-        since = t-1 if since is None else since
+    def value(self, x, base, t, since):
+        "The value at step `t` that follows the value `x` of the step `since`, which is -1 before the first"
         now,before,floor = self.curve(t),self.curve(since) if since >= 0 else 1.,self.floor(base)
         if now == before: return x
         if now > before*1e9 or alike(x, floor + (base-floor)*before): return floor + (base-floor)*now
         return floor + (x-floor)*(now/before)
 
-    def step(self):
+    def step(self, *,
+        n:int=1 # several at once, which gives the same if nobody else writes meanwhile
+    ):
         "Go to the next step; to be called once after each epoch or iteration"
-        t,self._global_step = self._global_step-self.begin,self._global_step+1
-        if not 0 <= t < self.end-self.begin: return
-        for g in self.optimizer.param_groups: put_param(g, self.param_name, self.value(get_param(g, self.param_name), initial(g, self.param_name), t))
+        since,self._global_step = self.last_step,self._global_step+n
+        if (t := self.last_step) == since: return
+        for g in self.optimizer.param_groups: put_param(g, self.param_name, self.value(get_param(g, self.param_name), initial(g, self.param_name), t, since))
         if self.verbose: print(f"{type(self).__name__}, step {self._global_step-1}: {self.param_name} {self.get_last_value()}")
 
     def get_last_value(self) -> list: # one for each group

@@ -266,9 +266,7 @@ class OneCycleParamScheduler(ParamScheduler):
         down = [(2*top, low)] if self.three_phase else []
         return [(0, low), (top, 1.), *down, (n-1, low/self.final_div_factor)]
     def curve(self, t): return through(self.corners, t, self.anneal_strategy)
-    def value(self, x, base, t, since=None):
-        since = t-1 if since is None else since
-        return self.eta_max*self.curve(t) if since < 0 else super().value(x, self.eta_max, t, since)
+    def value(self, x, base, t, since): return super().value(x, self.eta_max, t, since) if since >= 0 else self.eta_max*self.curve(t)
 
 @schedule
 class OneCycleLR(OfLR, OneCycleParamScheduler): "The learning rate up to `eta_max` and down to almost nothing"
