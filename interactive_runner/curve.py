@@ -46,7 +46,7 @@ def check_groups(optimizer, name:str):
         if name in g or name == 'momentum' and 'betas' in g: continue
         known = [k for k,v in g.items() if isinstance(v, (float, torch.Tensor))]
         who = type(getattr(optimizer, 'optimizer', optimizer)).__name__
-        raise ValueError(f"{who} has no {name!r} to schedule.{closest(name, known)} It has: {choices(known)}.")
+        raise ValueError(f"{who} has no {name!r} to set.{closest(name, known)} It has: {choices(known)}.")
 
 # %% ../nbs/34_curve.ipynb #b1d4378c
 INF = 10**9 # an end that never comes
