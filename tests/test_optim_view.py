@@ -301,7 +301,8 @@ def test_a_scheduler_of_the_run_is_announced_for_what_it_sets():
     runner = Runner(net, train_dataloader=data, optimizer=SGD(net.parameters(), .1, momentum=.9), loss_fn=nn.functional.mse_loss, max_epochs=3,
                     param_scheduler=scheds, log_level='ERROR')
     view = runner.panel.optim
-    assert 'A scheduler' not in view.parts[next(iter(view.parts))].head.value, 'none is built before the run begins'
+    assert 'an edit' not in view.parts[next(iter(view.parts))].head.value, 'none is built before the run begins'
     runner.train(epochs=1)
     view.refresh()
-    assert 'A scheduler sets lr and momentum: an edit lasts until its next change.' in view.parts[next(iter(view.parts))].head.value
+    assert text(next(iter(view.parts.values())).head).endswith('ExponentialLR moves lr after each epoch and goes on from an edit. '
+                                                               'CosineAnnealingMomentum moves momentum after each epoch and goes on from an edit.')
