@@ -70,11 +70,12 @@ class Walk:
         schedulers=(), # that work on `optimizer`
         policies=(), # hooks
         iter:int=0, # where it begins
-        begun:bool=False, # whether that is inside an epoch
+        ended:int=0, # epochs after which schedulers have taken their step
+        begun:bool=False, # whether an epoch has begun since
         by_epoch:bool=True, # whether the run is counted in epochs
     ):
         self.optimizer,self.max_epochs,self.max_iters,self.length,self.by_epoch = optimizer,epochs,epochs*length,length,by_epoch
-        self.param_schedulers,self.policies,self.iter = list(schedulers),list(policies),iter
+        self.param_schedulers,self.policies,self.iter,self.ended = list(schedulers),list(policies),iter,ended
         self.steps = 0 if begun else None # iterations since the last look; None: an epoch begins
     @property
     def epoch(self): return self.iter//self.length
@@ -90,10 +91,9 @@ class Walk:
             else: o.before_train_iter(self)
     def advance(self, i):
         "Go on to iteration `i`"
-        epochs,self.steps = i//self.length - self.epoch,i-self.iter if i > self.iter else self.steps
-        if epochs: self.steps = None
-        for o in self.param_schedulers: _advance(o, epochs if goes_by_epoch(o) else i-self.iter)
-        self.iter = i
+        epochs,iters = i//self.length - self.ended,i-self.iter
+        for o in self.param_schedulers: _advance(o, epochs if goes_by_epoch(o) else iters)
+        self.iter,self.ended,self.steps = i,i//self.length,None if epochs else iters or self.steps
 
 def _advance(sched, n):
     "Let `sched` take `n` steps"
@@ -105,7 +105,7 @@ def _advance(sched, n):
 def effort(walk:Walk) -> int:
     "How many steps a walk to the end takes one by one"
     slow = [o for o in walk.param_schedulers if not wants_metrics(o) and type(o).step is not ParamScheduler.step]
-    return sum(walk.max_epochs-walk.epoch if goes_by_epoch(o) else walk.max_iters-walk.iter for o in slow)
+    return sum(walk.max_epochs-walk.ended if goes_by_epoch(o) else walk.max_iters-walk.iter for o in slow)
 
 def walked(
     walk:Walk, # it is at its end afterwards
@@ -218,7 +218,8 @@ def planned(
     if not own or not (policies or each) or not getattr(runner, 'max_iters', None): return None
     stand,length = {nm: stand_in(o) for nm,o in own.items()},runner.max_iters//runner.max_epochs
     made = [_made(o, stand[nm], runner.max_epochs, length) for nm in stand for o in each.get(nm, ())]
-    walk = Walk(stand.get(None, stand), runner.max_epochs, length, made, policies, runner.iter, 'train_epoch' in runner.player.cursor.opened, runner.by_epoch)
+    begun = 'train_epoch' in runner.player.cursor.opened
+    walk = Walk(stand.get(None, stand), runner.max_epochs, length, made, policies, runner.iter, runner.epoch, begun, runner.by_epoch)
     walk.loop_length = runner.loop_length
     return walk
 
