@@ -44,7 +44,7 @@ def check_groups(optimizer, name:str):
         raise TypeError(f"a scheduler works on an optimizer or an OptimWrapper, got {optimizer!r:.80} ({type(optimizer).__name__}).")
     for g in optimizer.param_groups:
         if name in g or name == 'momentum' and 'betas' in g: continue
-        known = [k for k,v in g.items() if isinstance(v, (float, torch.Tensor))]
+        known = [k for k,v in g.items() if isinstance(v, (int, float, torch.Tensor)) and not isinstance(v, bool)] + ['momentum']*('betas' in g)
         who = type(getattr(optimizer, 'optimizer', optimizer)).__name__
         raise ValueError(f"{who} has no {name!r} to set.{closest(name, known)} It has: {choices(known)}.")
 
