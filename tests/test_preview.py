@@ -64,8 +64,8 @@ def test_what_is_planned_is_what_comes_wherever_the_run_stands(kwargs, at):
 def test_looking_touches_nothing(kwargs):
     runner = small(**deepcopy(kwargs))
     runner.run_until(iter=7)
-    state = lambda: (repr(runner.optimizer), repr([o.state_dict() for o in runner.param_schedulers or ()]), [vars(h) for h in runner.hooks if isinstance(h, Policy)],
-                     runner.position, len(runner.player.acks))
+    state = lambda: (repr(runner.optimizer), repr([o.state_dict() for o in runner.param_schedulers or ()]),
+                     [vars(h) for h in runner.hooks if isinstance(h, Policy)], runner.position, len(runner.player.acks))
     before = deepcopy(state())
     for _ in range(2): runner.preview_schedule()
     assert state() == before
