@@ -215,7 +215,8 @@ def _ours(*names): return [f'interactive_runner.{o}' for o in names]
 RUNNERS = Registry('runner', build_runner, locations=_ours('runner'))
 RUNNER_CONSTRUCTORS = Registry('runner constructor')
 LOOPS = Registry('loop', locations=_ours('loop'))
-_hooks = ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched', 'checkpoint', 'ema', 'stopping', 'buffers', 'profiler', 'study')
+_hooks = ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'cumulative', 'sched', 'policy', 'checkpoint', 'ema', 'average', 'stopping', 'evaluation',
+          'text', 'buffers', 'profiler', 'study')
 HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in _hooks)))
 STRATEGIES = Registry('strategy', locations=_ours('strategy.base'))
 DATASETS = Registry('dataset', elsewhere=['torch.utils.data'])
