@@ -476,6 +476,9 @@ def register_hook(self:Runner,
     nm = name or type(hook).__name__
     if nm in self.hooks and '_given' in vars(self): # the constructor is still at work
         raise ValueError(f"two hooks are called {nm!r}. Change a default hook by default_hooks=dict(...), or add yours with register_hook(hook, name=...).")
+    if owns_optim(hook) and (other := self.optim_owner) and other.name != nm:
+        raise ValueError(f"{other.name} does backward and the optimizer's step already; {nm} would run the same graph backward a second time. "
+                         f"Leave one of them out, or take it out before: runner.hooks.remove({other.name!r}).")
     return self.hooks.register(hook, nm, own if priority is None else priority)
 
 # %% ../nbs/41_runner.ipynb #8a03dce0
