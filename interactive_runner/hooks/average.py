@@ -32,10 +32,13 @@ class EMAHook(Hook):
         return [(p, buffers[_name(nm)]) for nm,p in model.named_parameters()]
     def rate(self, i): return min(self.momentum**self.interval, (1+i)/(self.warm_up+i))
 
-    def before_run(self, runner):
+    def on_register(self, runner):
+        "Have buffers for the averages, also for those of a checkpoint"
         have = dict(runner.model.named_buffers())
         for nm,p in runner.model.named_parameters():
             if _name(nm) not in have: runner.model.register_buffer(_name(nm), p.detach().clone())
+    def before_run(self, runner):
+        self.on_register(runner) # parameters may have come since
         if self.resume_from is not None and not runner.iter: runner.resume(self.resume_from)
     @torch.no_grad()
     def after_train_iter(self, runner):

@@ -70,8 +70,9 @@ class Fp16OptimizerHook(OptimizerHook):
     ):
         "The wrapper that scales, around the same optimizer; it is in checkpoints, with its scale"
         return optim if isinstance(optim, MarkedOptimWrapper) else MarkedOptimWrapper(optimizer=optim.optimizer, loss_scale=_scale(self.loss_scale))
+    def on_register(self, runner): runner.optim_wrapper = self.wrap(runner.optim_wrapper)
     def before_run(self, runner):
-        runner.optim_wrapper = self.wrap(runner.optim_wrapper)
+        self.on_register(runner)
         switch_marks(runner.model)
 
 def _scale(loss_scale):
