@@ -6,13 +6,11 @@
 __all__ = ['StepsAdapter', 'check_workflow', 'Turns', 'TurnsVal', 'EpochTurns', 'TurnVal', 'IterTurns']
 
 # %% ../nbs/44_workflow.ipynb #4a778d6c
-from collections.abc import Iterable
-
 from .core import choices, closest
 from .data import Batches
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop, ValLoop
 from .model import Adapter
-from .stage import Loop, commits
+from .stage import commits
 
 # %% ../nbs/44_workflow.ipynb #ec80d155
 class StepsAdapter(Adapter):
@@ -20,16 +18,18 @@ class StepsAdapter(Adapter):
     def __init__(self, model, batch_processor=None):
         super().__init__(model, batch_processor)
         missing = [nm for nm in ('train_step', 'val_step') if batch_processor is None and not callable(getattr(model, nm, None))]
-        if missing: raise TypeError(f"{self.who} has no {' and no '.join(missing)}. Write one that takes a batch and the optimizer and returns dict(loss=, log_vars=, num_samples=), "
-                                    "or pass a batch_processor.")
-    def __repr__(self): return f"{self.who}.train_step is called with the batch and the optimizer; hooks do the rest" if self.loss_fn is None else f"{self.loss_fn.__name__} calls {self.who}"
+        if missing: raise TypeError(f"{self.who} has no {' and no '.join(missing)}. Write one that takes a batch and the optimizer and "
+                                    "returns dict(loss=, log_vars=, num_samples=), or pass a batch_processor.")
+    def __repr__(self):
+        if self.loss_fn is not None: return f"{self.loss_fn.__name__} calls {self.who}; hooks do the rest"
+        return f"{self.who}.train_step is called with the batch and the optimizer; hooks do the rest"
     def answer(self, batch, optim, training):
         "What the model makes of a batch"
         optimizer = getattr(optim, 'optimizer', optim)
         if self.loss_fn is not None: res = self.loss_fn(self.model, batch, train_mode=training)
         else: res = self.model.train_step(batch, optimizer) if training else self.model.val_step(batch, optimizer)
-        if not isinstance(res, dict): raise TypeError(f"{'train' if training else 'val'}_step must return a dict such as dict(loss=, log_vars=, num_samples=), got {type(res).__name__}.")
-        return res
+        if isinstance(res, dict): return res
+        raise TypeError(f"{'train' if training else 'val'}_step must return a dict such as dict(loss=, log_vars=, num_samples=), got {type(res).__name__}.")
     def losses(self, batch, optim=None): return self.answer(batch, optim, True)
     def predict(self, batch, mode='val'):
         "What `val_step` returns, and the numbers in it"
@@ -45,7 +45,8 @@ def check_workflow(
     pairs = isinstance(workflow, (list, tuple)) and all(isinstance(o, (list, tuple)) and len(o) == 2 for o in workflow)
     if not workflow or not pairs: raise TypeError(f"a workflow is a list of pairs such as [('train', 2), ('val', 1)], got {workflow!r:.80}.")
     for mode,n in workflow:
-        if mode not in ('train', 'val'): raise ValueError(f"a workflow has parts 'train' and 'val', got {mode!r}.{closest(str(mode), ('train', 'val'))}")
+        if mode not in ('train', 'val'):
+            raise ValueError(f"a workflow has parts 'train' and 'val', got {mode!r}.{closest(str(mode), ('train', 'val'))}")
         if isinstance(n, bool) or not isinstance(n, int) or n < 1: raise ValueError(f"a part of a workflow has 1, 2, ... turns, got {n!r} for {mode!r}.")
     if not any(mode == 'train' for mode,_ in workflow): raise ValueError(f"the workflow {workflow} never trains. For a validation alone call runner.val().")
     if not isinstance(loaders, (list, tuple)): raise TypeError(f"data_loaders must be a list with a loader for each part of the workflow, got {type(loaders).__name__}.")
@@ -106,7 +107,8 @@ class Turns(TrainLoop):
         self.stands_back = self.hook_steps = True # hooks, and nobody else, go backward and step
     def forward(self):
         super().forward()
-        if 'loss' not in self.outputs and self.runner.optim_owner: raise KeyError(f"train_step must return a 'loss', which {self.runner.optim_owner.name} runs backward; it returned {choices(self.outputs)}.")
+        if 'loss' in self.outputs or not (owner := self.runner.optim_owner): return
+        raise KeyError(f"train_step must return a 'loss', which {owner.name} runs backward; it returned {choices(self.outputs)}.")
 
 # %% ../nbs/44_workflow.ipynb #04d388fb
 class TurnsVal(ValLoop):
@@ -167,18 +169,14 @@ class TurnVal(TurnsVal):
         yield self.forward
         yield self.process
         yield 'after_val_iter'
-        yield self.commit
         yield 'after_val'
-    def process(self): "Its numbers are logged one by one"
-    @commits('iter')
-    def commit(self):
-        if self.outputs is not None: self.log()
+    def process(self): "There is nothing to sum up"
+    def end_turn(self):
+        "Log the numbers of the batch; the next turn goes on in the same pass"
+        for k,v in self.losses.items() if self.outputs is not None else (): self.runner.message_hub.update_scalar(f'val/{k}', v)
         self.iter += 1
         self.end_iter()
         if not self.has_batches: self.end_pass()
-    def log(self):
-        for k,v in self.losses.items(): self.runner.message_hub.update_scalar(f'val/{k}', v)
-    def end_turn(self): "The next turn goes on in the same pass"
 
 class IterTurns(Turns, IterBasedTrainLoop):
     "A workflow of iterations"

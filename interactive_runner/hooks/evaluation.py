@@ -72,9 +72,11 @@ class EvalHook(Hook):
     ):
         if not isinstance(dataloader, DataLoader): raise TypeError(f"dataloader must be a torch DataLoader, got {type(dataloader).__name__}.")
         if not callable(getattr(dataloader.dataset, 'evaluate', None)):
-            raise TypeError(f"{type(dataloader.dataset).__name__} has no `evaluate`. Write one that takes the results and `logger=` and returns a dict of numbers.")
+            raise TypeError(f"{type(dataloader.dataset).__name__} has no `evaluate`. Write one that takes the results and `logger=`, "
+                            "and returns a dict of numbers.")
         if start is not None and start < 0: raise ValueError(f"start must be 0 or more, got {start}.")
-        if rule not in (None, 'greater', 'less'): raise ValueError(f"rule must be 'greater', 'less' or None, got {rule!r}.{closest(str(rule), ('greater', 'less'))}")
+        if rule not in (None, 'greater', 'less'):
+            raise ValueError(f"rule must be 'greater', 'less' or None, got {rule!r}.{closest(str(rule), ('greater', 'less'))}")
         self.dataloader,self.start,self.interval,self.by_epoch,self.save_best,self.rule = dataloader,start,interval,by_epoch,save_best,rule
         if test_fn is not None: self.test_fn = test_fn
         self.greater_keys,self.less_keys = tuple(greater_keys or GREATER),tuple(less_keys or LESS)

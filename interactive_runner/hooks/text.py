@@ -70,27 +70,28 @@ class TextLoggerHook(Hook):
         at,n = runner.message_hub.get_info('evaluated') or (None, 0)
         if at != iter: return
         runner.message_hub.pop_info('evaluated')
-        self.log(runner, 'val', n, None, 1)
+        self.log(runner, 'val', n, None, 1, ahead=1)
     def after_val_epoch(self, runner, batch_idx): self.log(runner, 'val', batch_idx, None, max(batch_idx, 1))
 
-    def log(self, runner, mode, n, length, values):
+    def log(self, runner, mode, n, length, values, ahead=0):
         "Write a line, and one of JSON"
         tag = averages(runner.message_hub, mode, values)
         if (memory := peak_memory()) is not None: tag['memory'] = memory
-        runner.logger.info(self.text(runner, mode, n, length, dict(tag)))
-        epoch = runner.epoch+(mode == 'train')
+        epoch = runner.epoch+(ahead or mode == 'train') # epochs are counted when their hooks have been called
+        runner.logger.info(self.text(runner, mode, n, length, dict(tag), epoch))
         if is_main_process() and runner.work_dir is not None:
             with self.file(runner).open('a', encoding='utf-8') as f: f.write(json.dumps(strict(dict(mode=mode, epoch=epoch, iter=n, **_rounded(tag))))+'\n')
 
-    def text(self, runner, mode, n, length, tag):
+    def text(self, runner, mode, n, length, tag, epoch):
         "The line"
         lrs = [tag.pop(k) for k in list(tag) if is_lr(k)]
-        if mode == 'val': head = f'Epoch(val) [{runner.epoch}][{n}]' if runner.by_epoch else f'Iter(val) [{n}]'
-        elif self.by_epoch and runner.by_epoch: head = f'Epoch [{runner.epoch+1}][{n}/{length or "?"}]'
+        if mode == 'val': head = f'Epoch(val) [{epoch}][{n}]' if runner.by_epoch else f'Iter(val) [{n}]'
+        elif self.by_epoch and runner.by_epoch: head = f'Epoch [{epoch}][{n}/{length or "?"}]'
         else: head = f'Iter [{runner.iter+1}/{runner.max_iters or "?"}]'
         eta = runner.message_hub.get_info('eta')
-        lead = [f"lr: {', '.join(f'{v:.3e}' for v in lrs)}"]*(mode == 'train' and bool(lrs)) + [f'eta: {clock_text(eta)}']*(mode == 'train' and eta is not None)
-        return head + '\t' + ', '.join(o for o in (*lead, line_items(tag, mode)) if o)
+        if mode == 'val': return f'{head}\t{line_items(tag, mode)}'
+        lead = [f"lr: {', '.join(f'{v:.3e}' for v in lrs)}"] if lrs else []
+        return head + '\t' + ', '.join([*lead, *([] if eta is None else [f'eta: {clock_text(eta)}']), line_items(tag, mode)])
 
     def file(self, runner): return Path(runner.work_dir)/f'{runner.timestamp}.log.json'
     def after_run(self, runner):
