@@ -49,7 +49,8 @@ def check_workflow(
             raise ValueError(f"a workflow has parts 'train' and 'val', got {mode!r}.{closest(str(mode), ('train', 'val'))}")
         if isinstance(n, bool) or not isinstance(n, int) or n < 1: raise ValueError(f"a part of a workflow has 1, 2, ... turns, got {n!r} for {mode!r}.")
     if not any(mode == 'train' for mode,_ in workflow): raise ValueError(f"the workflow {workflow} never trains. For a validation alone call runner.val().")
-    if not isinstance(loaders, (list, tuple)): raise TypeError(f"data_loaders must be a list with a loader for each part of the workflow, got {type(loaders).__name__}.")
+    if not isinstance(loaders, (list, tuple)):
+        raise TypeError(f"data_loaders must be a list with a loader for each part of the workflow, got {type(loaders).__name__}.")
     if len(loaders) != len(workflow): raise ValueError(f"each part of the workflow needs a loader: got {len(loaders)} loaders for {len(workflow)} parts.")
 
 class Turns(TrainLoop):
