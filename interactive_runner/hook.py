@@ -46,7 +46,7 @@ def priority_name(
     return Priority(priority).name if priority in Priority._value2member_map_ else str(priority)
 
 # %% ../nbs/11_hook.ipynb #ecb1eefb
-LIFE = ('on_enable', 'on_disable') # told to the hook itself, no stages
+LIFE = ('on_enable', 'on_disable', 'on_register') # told to the hook itself, no stages
 
 def own_method(
     hook, # any object

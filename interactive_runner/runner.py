@@ -21,7 +21,7 @@ from . import loader, parts, registry
 from .config import Config
 from .core import choices, closest, late
 from .data import own_generators
-from .hook import FunctionHook, HookTable
+from .hook import FunctionHook, HookTable, own_method
 from .logger import get_logger
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, in_lines
 from .model import adapt, check_together
@@ -478,7 +478,12 @@ def register_hook(self:Runner,
     nm = name or type(hook).__name__
     if nm in self.hooks and '_given' in vars(self): # the constructor is still at work
         raise ValueError(f"two hooks are called {nm!r}. Change a default hook by default_hooks=dict(...), or add yours with register_hook(hook, name=...).")
-    return self.hooks.register(hook, nm, own if priority is None else priority)
+    if owns_optim(hook) and (other := self.optim_owner) and other.name != nm:
+        raise ValueError(f"{other.name} does backward and the optimizer's step already; {nm} would run the same graph backward a second time. "
+                         f"Leave one of them out, or take it out before: runner.hooks.remove({other.name!r}).")
+    row = self.hooks.register(hook, nm, own if priority is None else priority)
+    if prepare := own_method(hook, 'on_register'): prepare(self)
+    return row
 
 # %% ../nbs/41_runner.ipynb #8a03dce0
 @patch
