@@ -126,9 +126,18 @@ def _outside(self:Registry, name):
     return _at(name)
 
 @patch
+def _exact(self:Registry, name):
+    "What `name` stands for in the very scope that is meant; what has none is MMEngine's"
+    scope,_,bare = name.rpartition('.')
+    scope,known = scope or _scope.get() or self.scope,self.table.get(bare, {})
+    return known.get(None if scope == SCOPES[0] and scope not in known else scope)
+
+@patch
 def _find(self:Registry, name):
-    found = self._in_table(name)
-    if found is None and self._import(): found = self._in_table(name)
+    found = self._exact(name)
+    if found is None: # a module that is not imported yet may have it
+        self._import()
+        found = self._in_table(name)
     return self._outside(name) if found is None else found
 
 # %% ../nbs/01_registry.ipynb #c444db3c

@@ -1,6 +1,8 @@
 "MMCV's runners: every example of its hook tutorial as it is written there, runs equal to a loop written by hand, and hooks that know nothing of this library."
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -297,3 +299,13 @@ def test_dicts_of_the_caller_stay_as_they_are():
     runner = make(IterBasedRunner)
     runner.register_training_hooks(None, **configs)
     assert json.dumps(configs) == before and runner.hooks['EMAHook'].priority == 70 and not runner.hooks['TextLoggerHook'].hook.by_epoch
+
+def test_a_name_that_both_dialects_have_means_what_the_run_s_scope_says():
+    code = '''
+from interactive_runner.registry import HOOKS, default_scope
+assert HOOKS.get('mmcv.EMAHook').__module__ == 'interactive_runner.hooks.average'
+import interactive_runner.mmcv
+for scope,where in ((None, 'ema'), ('mmengine', 'ema'), ('mmcv', 'average')):
+    with default_scope(scope): assert HOOKS.get('EMAHook').__module__ == f'interactive_runner.hooks.{where}', scope
+'''
+    subprocess.run([sys.executable, '-c', code], check=True)
