@@ -53,6 +53,7 @@ class Writer(NamedTuple):
         return f"{said}: an edit lasts until {'then' if self.when else 'its next change'}."
 
 # %% ../nbs/69_edit.ipynb #f6d5ad87
+def _is_over(sched): return isinstance(sched, ParamScheduler) and sched.last_step >= sched.end-sched.begin-1
 def _when(sched): return f"after each {'validation' if wants_metrics(sched) else 'epoch' if goes_by_epoch(sched) else 'iteration'}"
 
 def _trace(optimizer, known):
@@ -66,7 +67,7 @@ def writers(
 ) -> list: # of `Writer`, in the order in which they act
     "Who sets numbers of `optimizer`, as far as the run knows"
     known = [o for o in listed(vars(runner).get('param_schedulers')) if inner(optimizer_of(o)) is optimizer]
-    awake = known if active(runner, ParamSchedulerHook) else []
+    awake = [o for o in known if not _is_over(o)] if active(runner, ParamSchedulerHook) else []
     res = [Writer(type(o).__name__, (o.param_name,), o.when(runner), False) for o in active(runner, Policy)]
     return res + [Writer(type(o).__name__, moves(o), _when(o), goes_on(o)) for o in awake] + _trace(optimizer, known)
 

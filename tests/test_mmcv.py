@@ -309,3 +309,23 @@ for scope,where in ((None, 'ema'), ('mmengine', 'ema'), ('mmcv', 'average')):
     with default_scope(scope): assert HOOKS.get('EMAHook').__module__ == f'interactive_runner.hooks.{where}', scope
 '''
     subprocess.run([sys.executable, '-c', code], check=True)
+
+def test_the_rate_that_is_logged_is_the_one_that_was_used():
+    used = []
+    class Look:
+        def after_train_iter(self, runner): used.append(runner.current_lr()[0])
+    runner = make(IterBasedRunner)
+    runner.register_training_hooks(dict(policy='CosineAnnealing', min_lr=0., warmup='linear', warmup_iters=3), dict())
+    runner.register_hook(Look())
+    go(runner)
+    assert used == runner.message_hub.get_scalar('train/lr').data[0].tolist() and len(set(used)) == 10
+
+@pytest.mark.parametrize('config', [dict(policy='step', step=[1, 2]), dict(policy='CosineAnnealing', min_lr=.01)])
+def test_learning_rate_configs_of_the_tutorial(config):
+    runner = make()
+    runner.register_lr_hook(config)
+    runner.register_optimizer_hook(dict())
+    go(runner)
+    rates = runner.message_hub.get_scalar('train/lr').data[0][::4]
+    want = [.1, .01, .001] if 'step' in config else [.01+.09*(1+torch.cos(torch.tensor(torch.pi*p/3, dtype=torch.float64)).item())/2 for p in range(3)]
+    assert rates == pytest.approx(want, abs=1e-12)

@@ -167,6 +167,14 @@ def test_an_edit_is_on_record_and_says_what_becomes_of_it():
     assert runner.player.acks[-1].what == 'lr 0.02 for group 0' and runner.player.acks[-1].position.iter == 3
     assert runner.set_param('weight_decay', '1e-4') == 'weight_decay is 1e-4 for all groups.' and runner.optimizer.param_groups[0]['weight_decay'] == 1e-4
 
+def test_a_schedule_that_is_over_is_no_longer_spoken_of():
+    runner = small(param_scheduler=[dict(type='LinearLR', by_epoch=False, end=4), dict(type='ExponentialLR', gamma=.5)])
+    names = lambda: [o.who for o in writers(runner, runner.optimizer)]
+    runner.run_until(iter=2)
+    assert names() == ['LinearLR', 'ExponentialLR']
+    runner.run_until(iter=6)
+    assert names() == ['ExponentialLR']
+
 @pytest.mark.parametrize('make, says', [
     (lambda o: lr_scheduler.StepLR(o, 2), 'StepLR moves lr after each epoch and goes on from an edit.'),
     (lambda o: lr_scheduler.LambdaLR(o, float), 'LambdaLR sets lr after each epoch: an edit lasts until then.'),
