@@ -67,7 +67,7 @@ class BaseRunner(Runner):
         loop = self.turns(next(iter(ends.values()), None))
         several = OptimWrapperDict(**{nm: OptimWrapper(o) for nm,o in optimizer.items()}) if isinstance(optimizer, Mapping) else None
         super().__init__(model, work_dir, train_loop=loop, optimizer=None if several else optimizer, optim_wrapper=several, default_scope='mmcv',
-                         default_hooks={nm: None for nm in DEFAULT_HOOKS if nm != 'runtime_info'})
+                         default_hooks={nm: None for nm in DEFAULT_HOOKS} | dict(runtime_info=dict(priority=15))) # behind what sets the rates, which it logs
         self.adapter,self.meta = StepsAdapter(self.model, batch_processor),{'hook_msgs': {}, **(meta or {})}
         if logger is not None: self._log_to(logger)
     def _log_to(self, logger):
