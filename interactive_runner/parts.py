@@ -203,7 +203,7 @@ def default_hooks(
 def _changed(nm, o, usual):
     "The default hook `nm` when `o` is given for it"
     if o is not None and not (isinstance(o, Mapping) and 'type' not in o): return o
-    if nm in usual: return o and usual[nm] | dict(o)
+    if nm in usual: return None if o is None else usual[nm] | dict(o)
     what = 'leave out' if o is None else 'change'
     raise KeyError(f"there is no default hook {nm!r} to {what}.{closest(nm, usual)} There are: {choices(usual)}. Any other needs its type.")
 

@@ -6,15 +6,17 @@
 __all__ = ['SCOPES', 'RUNNERS', 'RUNNER_CONSTRUCTORS', 'LOOPS', 'HOOKS', 'STRATEGIES', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS',
            'MODELS', 'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
            'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'METRICS', 'EVALUATOR', 'TASK_UTILS', 'VISUALIZERS',
-           'VISBACKENDS', 'LOG_PROCESSORS', 'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'arguments',
-           'build_from_cfg', 'build_model', 'build_runner']
+           'VISBACKENDS', 'LOG_PROCESSORS', 'INFERENCERS', 'FUNCTIONS', 'default_scope', 'Registry', 'heard', 'Built',
+           'arguments', 'build_from_cfg', 'build_model', 'build_runner']
 
 # %% ../nbs/01_registry.ipynb #09db8f0f
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from inspect import Parameter, signature
+from typing import NamedTuple
 
 from fastcore.basics import patch
 
@@ -161,6 +163,35 @@ def get(self:Registry,
                    f"Register your own with `register_module`, or name it with its module.")
 
 # %% ../nbs/01_registry.ipynb #46ed6834
+_hearer = ContextVar('hearer', default=None)
+
+@contextmanager
+def heard(
+    tell # called with a `Built` for each object that is made
+):
+    "Inside, `tell` hears of each object that is built from a dict"
+    token = _hearer.set(tell)
+    try: yield
+    finally: _hearer.reset(token)
+
+class Built(NamedTuple):
+    "What was made: which class, from which registry, and where its source is; put into words only when somebody reads them"
+    registry:object
+    kind:object # what was asked for, a name or a class
+    what:object # the class or function that was found
+    @property
+    def source(self):
+        "The registry and the scope that the class is from, or what is there instead"
+        if callable(self.kind): return 'given as a class'
+        scopes = [s for known in self.registry.table.values() for s,o in known.items() if o is self.what]
+        if not scopes: return f"from {self.what.__module__}, not registered among the {self.registry.name}s"
+        return f"from the registry of {self.registry.name}s, " + (f"scope {scopes[0]!r}" if scopes[0] else 'for every scope')
+    def __str__(self):
+        name = self.kind if isinstance(self.kind, str) else getattr(self.kind, '__name__', self.kind)
+        file = getattr(sys.modules.get(self.what.__module__), '__file__', None) or 'a cell'
+        return f"built {name}, {self.source}: {_where(self.what)} in {file}"
+
+# %% ../nbs/01_registry.ipynb #30b212cc
 def arguments(
     what # a class or function
 ): # their names; None if it takes any
@@ -194,10 +225,12 @@ def build_from_cfg(
         what = kind if callable(kind) else registry.get(kind)
         allowed = arguments(what)
         args = {nm: v for nm,v in given.items() if allowed is None or nm in allowed} | args
-        try: return what(**args)
+        try: made = what(**args)
         except Exception as e:
             e.add_note(f"while building {registry.name} {getattr(kind, '__name__', kind)} from a dict.{_hint(what, args)}")
             raise
+    if (tell := _hearer.get()) is not None: tell(Built(registry, kind, what))
+    return made
 
 @patch
 def build(self:Registry,

@@ -228,9 +228,10 @@ def test_setting_takes_all_or_nothing_and_names_what_there_is():
     table = HookTable([LoggerHook()])
     row = table['LoggerHook']
     with pytest.raises(ValueError): row.set(ignore_last=False, interval=0)
-    with pytest.raises(AttributeError, match="Did you mean 'interval'.*It has: interval, ignore_last, log_metric_by_epoch"): row.set(intervall=5)
+    with pytest.raises(AttributeError, match="Did you mean 'interval'.*It has: interval, ignore_last, interval_exp_name"): row.set(intervall=5)
     with pytest.raises(AttributeError, match='no parameter'): row.set(priority=5)
-    assert parameters(row.hook) == dict(interval=10, ignore_last=True, log_metric_by_epoch=True)
+    plain = {k: v for k,v in parameters(row.hook).items() if k not in ('out_dir', 'out_suffix')}
+    assert plain == dict(interval=10, ignore_last=True, interval_exp_name=1000, keep_local=True, log_metric_by_epoch=True)
     assert row.set(interval=50, ignore_last=False) is row and row.hook.interval == 50
 
 def test_a_function_can_be_called_more_rarely_while_it_runs():

@@ -9,7 +9,7 @@ from interactive_runner.history import HistoryBuffer
 from interactive_runner.hub import MessageHub
 from interactive_runner.logger import get_logger
 from interactive_runner.logproc import LogProcessor, statistic
-from interactive_runner.visualizer import LocalBackend
+from interactive_runner.visualizer import LocalVisBackend
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch): monkeypatch.setattr('interactive_runner.logproc.peak_memory', lambda: None)
@@ -282,7 +282,7 @@ def test_two_loggers_of_a_name_write_a_line_once_each(capsys, tmp_path):
     assert (tmp_path/'a'/'run.log').read_text().count('one') == 1 and not (tmp_path/'b').exists()
 
 def test_each_line_of_numbers_is_strict_json_and_there_at_once(tmp_path):
-    b = LocalBackend(tmp_path)
+    b = LocalVisBackend(tmp_path)
     assert not b.file.exists()
     b.add_scalars(dict(loss=float('nan'), t=torch.tensor(0.5), n=np.int64(3), inf=np.float32('inf')), step=4)
     read = lambda: [json.loads(o, parse_constant=lambda c: pytest.fail(c)) for o in b.file.read_text().splitlines()]

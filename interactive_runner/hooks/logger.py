@@ -6,31 +6,54 @@
 __all__ = ['LoggerHook']
 
 # %% ../../nbs/62_hooks.logger.ipynb #6fb0f767
+import re
+from numbers import Number
+from os import PathLike
+from pathlib import Path
+from shutil import copyfileobj
+
+from fastcore.basics import patch
+
+from ..dist import is_main_process
 from ..hook import Hook, Whole
 from ..registry import HOOKS
+from ..saving import local_only
+from ..visualizer import json_line
 
 # %% ../../nbs/62_hooks.logger.ipynb #2e1ae58d
+def _check_place(out_dir, file_client_args, backend_args):
+    if file_client_args is not None and backend_args is not None: raise ValueError("file_client_args and backend_args say the same: give one of them.")
+    if out_dir is None and file_client_args is not None: raise ValueError("file_client_args says how files are copied to out_dir, and there is none.")
+    if out_dir is None: return
+    if not isinstance(out_dir, (str, PathLike)): raise TypeError(f"out_dir must be the path of a folder, got {out_dir!r:.80} ({type(out_dir).__name__}).")
+    if '://' in str(out_dir): raise ValueError(f"out_dir must be a folder on the local disk, got {str(out_dir)!r}. Mount the remote place as a folder.")
+    local_only(file_client_args, backend_args)
+
 @HOOKS.register_module()
 class LoggerHook(Hook):
     "Log training each `interval` iterations, and validation and test at their ends"
-    priority,interval = 'BELOW_NORMAL',Whole()
+    priority,interval,interval_exp_name = 'BELOW_NORMAL',Whole(),Whole()
     def __init__(self,
         interval:int=10, # iterations from line to line, counted in each epoch
         ignore_last:bool=True, # no line for the last iterations of an epoch if they are fewer than `interval`
+        interval_exp_name:int=1000, # iterations from one line with the name of the experiment to the next
+        out_dir=None, # at the end files are copied to a folder in it that is called like `work_dir`; None for no copies
+        out_suffix=('.json', '.log', '.py', 'yaml'), # endings of the files that are copied, one or several
+        keep_local:bool=True, # whether they stay where they were written as well
+        file_client_args=None, # None, or dict(backend='disk'): files are copied to the local disk
         log_metric_by_epoch:bool=True, # metrics have the epoch as their step, in runs counted by epochs
+        backend_args=None, # None, or dict(backend='local'), as above
     ):
-        self.interval,self.ignore_last,self.log_metric_by_epoch = interval,ignore_last,log_metric_by_epoch
-        self.last = None # the length of this epoch
-
-    def before_train_epoch(self, runner): self.last = runner.loop_length('train') if runner.by_epoch else None
+        _check_place(out_dir, file_client_args, backend_args)
+        self.interval,self.ignore_last,self.interval_exp_name,self.log_metric_by_epoch = interval,ignore_last,interval_exp_name,log_metric_by_epoch
+        self.out_dir,self.keep_local = out_dir,keep_local
+        if out_dir is not None: self.before_run = self._need_folder # with nothing to copy it has no business there
+        self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
 
     def after_train_iter(self, runner, batch_idx):
+        if (runner.iter+1) % self.interval_exp_name == 0: runner.logger.info(f'Exp name: {runner.experiment_name}')
         n = batch_idx+1 if runner.by_epoch and batch_idx is not None else runner.iter+1
-        if n % self.interval == 0 or (n == self.last and self._last_too(n)):
-            tag,text = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
-            runner.logger.info(text)
-            runner.visualizer.add_scalars(tag, step=runner.iter+1)
-    def _last_too(self, n): return not self.ignore_last or n < self.interval
+        if n % self.interval == 0 or ((n < self.interval or not self.ignore_last) and _is_last(runner, n)): self._line(runner, batch_idx)
 
     def after_val_iter(self, runner, batch_idx): self._inside(runner, batch_idx, 'val')
     def after_test_iter(self, runner, batch_idx): self._inside(runner, batch_idx, 'test')
@@ -38,9 +61,66 @@ class LoggerHook(Hook):
         if (batch_idx+1) % self.interval == 0: runner.logger.info(runner.log_processor.get_log_after_iter(runner, batch_idx, mode)[1])
 
     def after_val_epoch(self, runner, batch_idx): self._whole(runner, batch_idx, 'val')
-    def after_test_epoch(self, runner, batch_idx): self._whole(runner, batch_idx, 'test')
-    def _whole(self, runner, n, mode):
-        tag,text = runner.log_processor.get_log_after_epoch(runner, n, mode)
-        runner.logger.info(text)
-        runner.visualizer.add_scalars(tag, step=runner.epoch if self.log_metric_by_epoch and runner.by_epoch else runner.iter)
-    def after_run(self, runner): runner.visualizer.close()
+    def after_test_epoch(self, runner, batch_idx): self._dump(runner, self._whole(runner, batch_idx, 'test'))
+
+# %% ../../nbs/62_hooks.logger.ipynb #5048c1a1
+def _is_last(runner, n):
+    "Whether the `n`-th iteration of the epoch, or of a run without epochs, is its last"
+    if not runner.by_epoch: return n == runner.max_iters
+    batches = getattr(runner.main, 'batches', None)
+    return n == runner.loop_length('train') if batches is None else batches.is_last
+
+# %% ../../nbs/62_hooks.logger.ipynb #36ea36a0
+@patch
+def _line(self:LoggerHook, runner, batch_idx):
+    tag,text = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+    runner.logger.info(text)
+    runner.visualizer.add_scalars(tag, step=runner.iter+1)
+
+@patch
+def _whole(self:LoggerHook, runner, n, mode):
+    "Log what a validation or a test came to; all of it"
+    tag,text = runner.log_processor.get_log_after_epoch(runner, n, mode, with_non_scalar=True)
+    runner.logger.info(text)
+    step = runner.epoch if self.log_metric_by_epoch and runner.by_epoch else runner.iter
+    runner.visualizer.add_scalars({k: v for k,v in tag.items() if isinstance(v, Number)}, step=step)
+    return tag
+
+# %% ../../nbs/62_hooks.logger.ipynb #5e9eddc5
+@patch
+def _dump(self:LoggerHook, runner, metrics):
+    if runner.log_dir is None or not is_main_process(): return
+    runner.log_dir.mkdir(parents=True, exist_ok=True)
+    with (runner.log_dir/f'{runner.timestamp}.json').open('a', encoding='utf-8') as f: f.write(json_line(metrics))
+
+# %% ../../nbs/62_hooks.logger.ipynb #b525556d
+@patch
+def _need_folder(self:LoggerHook, runner):
+    if runner.log_dir is None:
+        raise ValueError(f"LoggerHook is to copy files to {str(self.out_dir)!r}, and this run writes none. Give the runner a work_dir=.")
+
+@patch
+def after_run(self:LoggerHook, runner):
+    runner.visualizer.close()
+    if self.out_dir is not None:
+        place = Path(self.out_dir)/Path(runner.work_dir).name
+        runner.logger.info(f"log files are {'copied' if self.keep_local else 'moved'} to {place/runner.log_dir.name}")
+    runner.logger.close()
+    if self.out_dir is None: return
+    for o in self._files(runner): _copy(o, place/o.relative_to(runner.work_dir), self.keep_local)
+
+# %% ../../nbs/62_hooks.logger.ipynb #161a18f7
+@patch
+def _files(self:LoggerHook, runner):
+    "The files that this process has to copy"
+    own = runner.logger.log_file
+    if not is_main_process(): return [own] if own is not None and own.exists() and own.name.endswith(self.out_suffix) else []
+    of_others = re.compile(re.escape(runner.timestamp) + r'_rank\d+\.log')
+    found = sorted(o for o in runner.log_dir.rglob('*') if o.is_file() and o.name.endswith(self.out_suffix))
+    return [o for o in found if not of_others.fullmatch(o.name)]
+
+def _copy(file, to, keep):
+    to.parent.mkdir(parents=True, exist_ok=True)
+    mode = 'ab' if not keep and file.suffix in ('.log', '.json') else 'wb'
+    with file.open('rb') as src,to.open(mode) as out: copyfileobj(src, out)
+    if not keep: file.unlink()

@@ -16,21 +16,29 @@ class IterTimerHook(Hook):
     "Log `time` and `data_time` of iterations and estimate the time left"
     priority = 'NORMAL'
     keys = {m: (f'{m}/data_time', f'{m}/time') for m in MODES}
-    def __init__(self): self._last,self._spent,self._counted = {},0.,0
+    def __init__(self): self._last,self._spent,self._eta = {},{m: [0., 0] for m in MODES},None
     def on_enable(self, runner): self._last = {}
-    def before_train(self, runner): self._last,self._spent,self._counted = {},0.,0
-    def _before_epoch(self, runner, mode): self._last[mode] = runner.clock()
-    def after_val(self, runner): self._last['train'] = runner.clock()
+    def before_train(self, runner): self._last,self._spent['train'],self._eta = {},[0., 0],None
+    def _before_epoch(self, runner, mode):
+        self._last[mode] = runner.clock()
+        if mode != 'train': self._spent[mode] = [0., 0]
+    def after_val(self, runner):
+        self._last['train'] = runner.clock()
+        if self._eta is None: runner.message_hub.pop_info('eta')
+        else: runner.message_hub.runtime_info['eta'] = self._eta
+    def after_test(self, runner): runner.message_hub.pop_info('eta')
 
     def _before_iter(self, runner, mode):
         now = runner.clock()
         runner.message_hub.update_scalar(self.keys[mode][0], now-self._last.setdefault(mode, now))
 
-    def _after_iter(self, runner, mode):
-        now = runner.clock()
+    def _after_iter(self, runner, batch_idx, mode):
+        now,spent = runner.clock(),self._spent[mode]
         took,self._last[mode] = now-self._last.get(mode, now),now
         runner.message_hub.update_scalar(self.keys[mode][1], took)
-        if mode != 'train': return
-        self._spent += took
-        self._counted += 1
-        if n := runner.max_iters: runner.message_hub.runtime_info['eta'] = self._spent/self._counted*(n-runner.iter-1)
+        spent[0] += took
+        spent[1] += 1
+        n,done = (runner.max_iters, runner.iter) if mode == 'train' else (runner.loop_length(mode), batch_idx)
+        if not n or done is None: return
+        runner.message_hub.runtime_info['eta'] = eta = spent[0]/spent[1]*(n-done-1)
+        if mode == 'train': self._eta = eta
