@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core import clock_text
 from ..dist import is_main_process
 from ..hook import Hook, Whole
+from .logger import local_only
 from ..logproc import is_lr, peak_memory, statistic
 from ..registry import HOOKS
 from ..visualizer import strict
@@ -54,8 +55,7 @@ class TextLoggerHook(Hook):
         keep_local:bool=True, # whether they stay where they were, too
         file_client_args=None, # None: files are copied to the local disk
     ):
-        if file_client_args is not None and file_client_args.get('backend') not in (None, 'disk', 'local'):
-            raise ValueError(f"file_client_args must be None, got {file_client_args}: files are copied to the local disk. Mount the remote place as a folder.")
+        local_only(file_client_args)
         self.by_epoch,self.interval,self.ignore_last,self.reset_flag,self.interval_exp_name = by_epoch,interval,ignore_last,reset_flag,interval_exp_name
         self.out_dir,self.out_suffix,self.keep_local,self.file_client_args = out_dir,out_suffix,keep_local,file_client_args
 
