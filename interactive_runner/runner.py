@@ -21,7 +21,8 @@ from . import loader, parts, registry
 from .config import Config
 from .core import choices, closest, late
 from .data import own_generators
-from .hook import FunctionHook, HookTable
+from .dist import from_main
+from .hook import FunctionHook, HookTable, own_method
 from .logger import get_logger
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, in_lines
 from .model import adapt, check_together
@@ -87,6 +88,7 @@ class Runner:
         given |= {nm: parts.own(given[nm]) for nm in parts.LATER}
         cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg and cfg.copy()
         self.default_scope,self.cfg,self.meta,self._load_from,self._resume,self._given = default_scope,cfg,{},load_from,resume,given
+        self._built = [] # until there is a log to tell
         self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),given['auto_scale_lr'],given['env_cfg'] or {}
         self.strategy = self.build_strategy(strategy, stays=not isinstance(model, (Mapping, list)))
         self.model = compile_model(self.strategy.place(self._make_model(model, data_preprocessor)), compile)
@@ -96,7 +98,7 @@ class Runner:
         self._make_loops()
         self._make_logs(log_processor, log_level, visualizer)
         self._make_player(default_hooks, custom_hooks or ())
-        del self._given # what is needed of it is in the parts now
+        del self._given, self._built # what is needed of it is in the parts now
         late(ENLIST)(self)
 
 # %% ../nbs/41_runner.ipynb #525a9f1c
@@ -104,7 +106,12 @@ class Runner:
 @contextmanager
 def building(self:Runner):
     "Inside, names in dicts are those of the run's scope, and random numbers those of its seed"
-    with registry.default_scope(self.default_scope), seeded(self.seed): yield
+    with registry.default_scope(self.default_scope), registry.heard(self._hear), seeded(self.seed): yield
+
+@patch
+def _hear(self:Runner, built):
+    if 'logger' in vars(self): self.logger.debug('%s', built)
+    else: self._built.append(built)
 
 @patch
 def _make_model(self:Runner, model, data_preprocessor):
@@ -126,7 +133,7 @@ def _make_names(self:Runner, work_dir, experiment_name):
     stem = Path(self.cfg.filename).stem if getattr(self.cfg, 'filename', None) else None
     self.experiment_name = experiment_name or stem or self.model_name
     self.work_dir = None if work_dir is None else str(Path(work_dir).absolute())
-    self.timestamp = parts.free_name(work_dir)
+    self.timestamp = from_main(lambda: parts.free_name(work_dir)) # the processes of a group share a folder
     self.message_hub = self.build_message_hub()
 
 # %% ../nbs/41_runner.ipynb #32338e49
@@ -225,15 +232,22 @@ def build_visualizer(self:Runner, visualizer=None):
     with self.building(): return parts.build_visualizer(visualizer, self.log_dir, self.experiment_name)
 @patch
 def build_log_processor(self:Runner, log_processor=None):
-    with self.building(): return parts.build_log_processor(log_processor, self.by_epoch)
+    with self.building(): res = parts.build_log_processor(log_processor, self.by_epoch)
+    if self.train_loop is not None and hasattr(res, 'follow'): res.follow(self.by_epoch)
+    return res
+@patch
+def build_logger(self:Runner, log_level='INFO', log_file=None, **kwargs):
+    if log_file is None and self.log_dir is not None: log_file = self.log_dir/f'{self.timestamp}.log'
+    return get_logger(self.experiment_name, log_level, log_file, self.strategy.rank, **{'logger_name': 'interactive_runner', **kwargs})
 
 # %% ../nbs/41_runner.ipynb #9c2bb115
 @patch
 def _make_logs(self:Runner, log_processor, log_level, visualizer):
     self.log_processor = self.build_log_processor(log_processor)
     self.log_dir = None if self.work_dir is None else Path(self.work_dir)/self.timestamp
-    self.logger = get_logger(level=log_level, file=self.log_dir and self.log_dir/f'{self.timestamp}.log', rank=self.strategy.rank)
-    self.visualizer = self.build_visualizer(visualizer)
+    self.logger = self.message_hub.logger = self.build_logger(log_level)
+    for o in self._built: self._hear(o)
+    self.visualizer = self.message_hub.visualizer = self.build_visualizer(visualizer)
 
 @patch
 def _make_player(self:Runner, defaults, custom):
@@ -374,6 +388,7 @@ def _announce(self:Runner):
     if self.cfg is not None:
         say(f"Config:\n{self.cfg.pretty_text}")
         self.dump_config()
+        getattr(self.visualizer, 'add_config', bool)(self.cfg)
     say(f'Hooks run in this order:\n{self.hooks}')
     own = self.train_loop is not None and not hasattr(type(self.train_loop), 'optim_due') # such a loop calls the model its own way
     if not own: self.logger.info(repr(self.adapter))
@@ -476,7 +491,12 @@ def register_hook(self:Runner,
     nm = name or type(hook).__name__
     if nm in self.hooks and '_given' in vars(self): # the constructor is still at work
         raise ValueError(f"two hooks are called {nm!r}. Change a default hook by default_hooks=dict(...), or add yours with register_hook(hook, name=...).")
-    return self.hooks.register(hook, nm, own if priority is None else priority)
+    if owns_optim(hook) and (other := self.optim_owner) and other.name != nm:
+        raise ValueError(f"{other.name} does backward and the optimizer's step already; {nm} would run the same graph backward a second time. "
+                         f"Leave one of them out, or take it out before: runner.hooks.remove({other.name!r}).")
+    row = self.hooks.register(hook, nm, own if priority is None else priority)
+    if prepare := own_method(hook, 'on_register'): prepare(self)
+    return row
 
 # %% ../nbs/41_runner.ipynb #8a03dce0
 @patch
