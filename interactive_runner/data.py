@@ -186,7 +186,7 @@ class Batches:
         batch=None, # the one that is held
     ):
         "Stand where another stood in its pass: the next fetch goes over what is left of it"
-        self.taken,self.held,self._batch,self._ahead,self._it = state['taken'],state['held'],batch,self.none,None
+        self.taken,self.held,self._batch,self._ahead,self._it,self._length = state['taken'],state['held'],batch,self.none,None,self._ask()
         self.failed = state['start'] is not None and (self.length is not None or not state['last']) # like a fetch that has to be made again
         self._start = state['start'] and Generators(own_generators(self.loader)).load_state_dict(state['start'])
         for o,seed in zip(samplers(self.loader), state['seeds']):

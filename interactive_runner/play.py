@@ -237,7 +237,7 @@ def state_dict(self:Player) -> dict:
         return dict(stage=stage, open=list(opened), now=now, trail=list(trail), ran=list(ran), left=left)
     if line is None: return at([], False)
     evaluating = any(mode in opened for mode in MODES[1:])
-    if evaluating and getattr(loop, 'results', set()).isdisjoint(trail): return at([x for x in opened if x.split('_')[0] == 'train' or x == 'run'], False)
+    if evaluating and set(trail).isdisjoint(getattr(loop, 'results', ())): return at([x for x in opened if x.split('_')[0] == 'train' or x == 'run'], False)
     told = ran and stage in getattr(loop, 'settled', ())
     if evaluating or told or self._is_torn() or not hasattr(loop, 'undo'): return at(opened, True, trail, ran)
     inside = any(x.endswith('_iter') for x in opened)
