@@ -75,7 +75,8 @@ def by_index(loader) -> bool:
 def samplers(loader) -> list:
     "What decides the order of `loader`, from the outside in"
     batch_sampler = getattr(loader, 'batch_sampler', None)
-    return [o for o in (batch_sampler, getattr(batch_sampler, 'sampler', None), getattr(loader, 'sampler', None)) if o is not None]
+    found = batch_sampler,getattr(batch_sampler, 'sampler', None),getattr(loader, 'sampler', None)
+    return list({id(o): o for o in found if o is not None}.values())
 
 # %% ../nbs/32_data.ipynb #48cf1188
 class Batches:

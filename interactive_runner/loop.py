@@ -201,6 +201,7 @@ class TrainLoop(DataLoop):
         return super().state_dict(now, batch) | dict(counts=counts, decided={nm: getattr(self, nm) for nm in self.decided} if now else {})
     def load_state_dict(self, state):
         super().load_state_dict(state)
+        if self.val_loop is None: self.val_due = False
         for o,n in zip(self.wrappers, state['counts']): o.inner_count = n
         for nm,v in state['decided'].items(): setattr(self, nm, v)
     def needs_grads(self, now):

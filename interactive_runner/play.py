@@ -19,7 +19,7 @@ from .cursor import name_of
 from .hook import GIVEN, Call, HookRow
 from .interrupt import INTERRUPTS
 from .player import Command, Player
-from .stage import MODES, closes, code_lines, generators, opens
+from .stage import MODES, closes, code_lines, generators, mode_of, opens
 
 # %% ../nbs/13_play.ipynb #4e9371d0
 @patch
@@ -232,16 +232,16 @@ def state_dict(self:Player) -> dict:
     stage,ran = cursor.kept or (name_of(line), cursor.ran)
     if self.advancing and not cursor.kept and isinstance(line, str) and self.next_hook: ran = [*ran, self.next_hook.name] # the hook that asks
     opened,trail = [*cursor.opened, *cursor.again],[name_of(o) for o in cursor.trail]
+    evaluated = not set(trail).isdisjoint(getattr(loop, 'results', ()))
     def at(opened, now, trail=(), ran=()):
-        left = [row.name for row,*_ in self.hooks.at(stage) if row.name not in ran] if ran else []
-        return dict(stage=stage, open=list(opened), now=now, trail=list(trail), ran=list(ran), left=left)
+        left = [row.name for row,*_ in self.hooks.at(stage) if row.name not in ran]
+        return dict(stage=stage, open=list(opened), now=now, evaluated=evaluated, trail=list(trail), ran=list(ran), left=left)
     if line is None: return at([], False)
-    evaluating = any(mode in opened for mode in MODES[1:])
-    if evaluating and set(trail).isdisjoint(getattr(loop, 'results', ())): return at([x for x in opened if x.split('_')[0] == 'train' or x == 'run'], False)
+    if not evaluated and any(mode in opened for mode in MODES[1:]): return at([x for x in opened if mode_of(x) == 'train'], False)
     told = ran and stage in getattr(loop, 'settled', ())
-    if evaluating or told or self._is_torn() or not hasattr(loop, 'undo'): return at(opened, True, trail, ran)
-    inside = any(x.endswith('_iter') for x in opened)
-    return at(opened, False, (), () if inside else ran)
+    begun = any(not opens(nm) and not closes(nm) for nm in trail) # work has been done that is not committed
+    if evaluated or told or not begun or self._is_torn() or not hasattr(loop, 'undo'): return at(opened, True, trail, ran)
+    return at(opened, False, (), ran if opens(stage) else ())
 
 # %% ../nbs/13_play.ipynb #3fc260e0
 @patch
@@ -252,6 +252,7 @@ def load_state_dict(self:Player,
     cursor = self.cursor
     cursor.clear()
     cursor.trail[:],cursor.again,cursor.kept = state['trail'],list(state['open']),(state['stage'], list(state['ran'])) if state['ran'] else None
+    if not cursor.again: return # nothing is open: it has ended, or was stopped, and starts like any other
     self._enter()
     while self._is_complete(): self._settle()
 

@@ -121,7 +121,7 @@ def _place(self:Runner) -> dict:
     self._check_place(at)
     inside = f'{main.mode}_iter' in at['open']
     batch = inside and bool(at['left'] or not at['now'] or at['stage'] != f'after_{main.mode}_iter')
-    loops = {mode: o.state_dict(now=at['now'], batch=batch) for mode,o in main.loops.items() if mode == main.mode or mode in at['open']}
+    loops = {mode: o.state_dict(now=at['now'], batch=batch) for mode,o in main.loops.items() if mode == main.mode or at['evaluated']}
     return res | dict(place=dict(type=type(main).__name__, at=at, loops=loops, loader=about(self.train_dataloader)))
 
 @patch
@@ -137,7 +137,7 @@ def _generators(self:Runner, at):
     "The random generators, as the run that goes on has to find them"
     main,now = self.main,Generators(self.guard.more)
     if at is None: return now
-    if getattr(main, 'val_due', False) and 'val' not in at['open'] and main.val_began is not None: return main.val_began
+    if getattr(main, 'val_due', False) and not at['evaluated'] and main.val_began is not None: return main.val_began
     start = getattr(main, 'start', None)
     if not at['now'] and getattr(start, 'marked', False):
         now.torch = start.cpu
@@ -165,7 +165,7 @@ def save_checkpoint(self:Runner,
     "Save the run to a file"
     local_only(file_client_args, backend_args)
     if not isinstance(meta, dict|None): raise TypeError(f"meta must be a dict, got {meta!r:.80} ({type(meta).__name__}).")
-    with nullcontext() if self.guard.ours is None else self.player._acting(): # the generators of the run, not those of the cell
+    with nullcontext() if self.player.advancing or self.guard.ours is None else self.guard: # the generators of the run, not those of the cell
         checkpoint = self._checkpoint(self.standing(by_epoch), save_optimizer, save_param_scheduler)
         checkpoint['meta'] |= meta or {}
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
