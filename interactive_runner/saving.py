@@ -356,6 +356,7 @@ def _enter_place(self:Runner, checkpoint):
     place,loops = checkpoint['place'],self.main.loops
     for mode,state in place['loops'].items():
         if mode in loops: loops[mode].load_state_dict(state)
+    if getattr(self.main, 'val_due', False): self.main.val_began = Generators(self.guard.more) # needed only if it is not evaluated yet
     known = [o['name'] for o in checkpoint['table']]
     ran = place['at']['ran'] and place['at']['ran'] + [r.name for r in self.hooks.rows if r.name not in known] # what is new was not there
     self.player.load_state_dict(place['at'] | dict(ran=ran))
