@@ -128,7 +128,8 @@ def _place(self:Runner) -> dict:
 def _check_place(self:Runner, at):
     main,player,owner = self.main,self.player,self.optim_owner
     if isinstance(player.failed, str) and getattr(main, 'torn', False):
-        raise RuntimeError(f"{player.failed} has failed after the weights were changed in part, and no run should go on from them. Resume from an older checkpoint.")
+        raise RuntimeError(f"{player.failed} has failed after the weights were changed in part, and no run should go on from them. "
+                           "Resume from an older checkpoint.")
     if owner and getattr(main, 'hook_steps', False) and at['now'] and at['stage'] == 'after_train_iter' and owner.name not in at['ran']:
         raise RuntimeError(f"{owner.name} has not made its step yet, and the graph that it needs cannot be saved. Save behind it in the order of hooks.")
 
@@ -324,8 +325,9 @@ def changed_schedule(own, saved):
     "Arguments of a scheduler of torch that are others than they were; those of ours say it themselves"
     if not isinstance(own, torch.optim.lr_scheduler.LRScheduler): return
     other = {k: (saved[k], v) for k,v in own.state_dict().items() if k in saved and k not in MOVES and repr(saved[k]) != repr(v)}
-    if other: yield (f"{type(own).__name__} had {choices(f'{k}={a}' for k,(a,_) in other.items())}, and has {choices(f'{k}={b}' for k,(_,b) in other.items())} here. "
-                     "What was saved goes on; set the attribute after the resume, or leave the state out with resume_param_scheduler=False.")
+    was,now = (choices(f'{k}={o[i]}' for k,o in other.items()) for i in (0, 1))
+    if other: yield (f"{type(own).__name__} had {was}, and has {now} here. What was saved goes on; "
+                     "set the attribute after the resume, or leave the state out with resume_param_scheduler=False.")
 
 # %% ../nbs/43_saving.ipynb #50c86bbb
 @patch
