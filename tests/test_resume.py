@@ -215,13 +215,26 @@ def test_a_validation_that_was_begun_is_begun_again_and_draws_what_it_drew(tmp_p
 
 def test_after_a_resume_a_run_may_be_made_longer(tmp_path):
     whole,run = make(),make()
-    whole.train(); whole.train(epochs=2)
+    whole.train()
+    whole.train(epochs=2)
+    run.hooks['Saver100'].hook.folder = tmp_path
     run.train()
-    for path in (run.save_checkpoint(tmp_path, 'end.pth'),):
-        again = make()
-        again.resume(path)
-        again.train(epochs=2)
-        assert again.epoch == 4
+    again = make()
+    again.resume(run.save_checkpoint(tmp_path, 'end.pth'))
+    again.train(epochs=2)
+    assert not differences(everything(whole), everything(again))
+
+
+def test_a_file_of_the_last_epoch_can_be_trained_on(tmp_path):
+    run,again,longer = make(work_dir=tmp_path),make(),make(max_epochs=4)
+    for o in (run, again, longer): o.hooks.remove('Saver100') # so that no hook is left to run behind the one that saves
+    run.train()
+    again.resume(tmp_path/'epoch_2.pth')
+    assert again.epoch == 2
+    again.train(epochs=2)
+    longer.train()
+    samples = lambda run: [o for o in run.hooks['Diary'].hook.lines if ']' in o]
+    assert again.epoch == 4 and samples(again) == samples(longer)
 
 
 def test_a_failed_step_is_not_saved(tmp_path):
