@@ -263,6 +263,27 @@ class IterStart:
         for p,g in self.grads:
             if g is not None: p.grad = g.clone() if p.grad is None else g+p.grad # the old ones stay as they are, whatever is done in place to the new
 
+    def state_dict(self,
+        now:bool=True, # as things are now, or, if an iteration has begun, as they were at its start
+        grads:bool=False, # also gradients
+    ) -> dict:
+        "Buffers and gradients, in their order in the models"
+        if self.slots is None: self.look()
+        begun = self.marked and not now
+        old = dict((id(p), g) for p,g in self.grads or ()) if begun else {}
+        return dict(buffers=self.saved if begun else [owner[nm] for owner,nm in self.slots],
+                    grads=[old.get(id(p), p.grad) for p in self.params] if grads else [])
+    @torch.no_grad()
+    def load_state_dict(self, state:dict):
+        "Take over buffers and gradients"
+        self.look()
+        for what,own,saved in (('buffers', self.buffers, state['buffers']), ('gradients', [*self.params][:len(state['grads'])], state['grads'])):
+            if len(own) != len(saved) or any(b is not None and a.shape != b.shape for a,b in zip(own, saved)):
+                raise ValueError(f"the {what} of the model are not those that were saved: there are {len(own)} here, and {len(saved)} in the file, "
+                                 "or their shapes differ.")
+        for a,b in zip(self.buffers, state['buffers']): a.copy_(b)
+        for p,g in zip(self.params, state['grads']): p.grad = None if g is None else g.to(p, copy=True)
+
     def scale_grads(self, factor:float):
         "Multiply what `add_grads` has added up"
         grads = [p.grad for p,_ in self.grads if p.grad is not None]

@@ -305,7 +305,7 @@ def say(self:Runner, text): self.logger.info(text)
 
 PARTS = {
     'main': ('epoch', 'iter', 'by_epoch', 'max_epochs', 'max_iters'),
-    'player': ('status', 'error', 'position', 'call_hook'),
+    'player': ('status', 'error', 'position', 'call_hook', 'resumed'),
     'running_loop': ('outputs', 'data_batch')}
 
 for _part,_names in PARTS.items():
