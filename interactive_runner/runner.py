@@ -420,7 +420,9 @@ def _longer(self:Runner, epochs=None, iters=None):
         if self.train_loop is None: self._trainable()
         if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
         self._get_ready('train') # a checkpoint may say what is complete
-        _set_end(self.train_loop, nm, getattr(self, nm[4:-1])+more)
+        unit = {'max_epochs': 'epoch', 'max_iters': 'iter'}[nm]
+        ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
+        _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
         if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
         self.player.extend()
     self._trainable()

@@ -310,7 +310,7 @@ def _take_over(self:Runner, checkpoint, filename, resume_optimizer=True, resume_
     self._load_hooks(checkpoint.get('hooks', {}))
     if changed := self.hooks.load_state_dict(checkpoint.get('table', [])): self.logger.info(f"hooks are as they were left: {'; '.join(changed)}")
     with self.player._acting(): self._go_to(checkpoint, filename)
-    self.logger.info(f"resumed from {filename}: {self.epoch} epochs and {self.iter} iterations are complete")
+    self.logger.info(f"resumed from {filename}: {self.epoch} epochs and {self.iter} iterations are complete" + self._and_begun())
 
 Runner.resuming = False # whether the weights that are being loaded are those of this very run: what hooks at `after_load_checkpoint` may want to know
 
@@ -318,6 +318,13 @@ def _load_states(own, saved):
     for nm in own if isinstance(own, dict) else range(len(own)):
         if hasattr(own[nm], 'load_state_dict'): own[nm].load_state_dict(saved[nm])
         else: _load_states(own[nm], saved[nm])
+
+@patch
+def _and_begun(self:Runner):
+    "What is still to be run of the stage in which the file was written"
+    stage,ran = self.player.cursor.kept or (None, [])
+    left = [row.name for row,*_ in self.hooks.at(stage) if row.name not in ran] if stage else []
+    return f"; {choices(left)} will run at {stage} first" if left else ''
 
 @patch
 def _open_all(self:Runner):
