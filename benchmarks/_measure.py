@@ -41,6 +41,11 @@ def alternate(acts, rounds, warm=2):
             times[i].append(process_time()-start)
     return [o[warm:] for o in times]
 
+def spin(n=200_000):
+    "A fixed piece of pure Python, by which the speed of the machine is told"
+    d = {}
+    for i in range(n): d[i & 255] = i
+
 def spread(values):
     "Lower quartile, median and upper quartile"
     return quantiles(values, n=4)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
-from _measure import NEVER, NO_OPTIMIZER, IdleLoop, Passes, alternate, arguments, begun, report, row, silently, spread
+from _measure import NEVER, NO_OPTIMIZER, IdleLoop, Passes, alternate, arguments, begun, report, row, silently, spin, spread
 from interactive_runner import Runner
 from interactive_runner.hooks.logger import LoggerHook
 from interactive_runner.logproc import LogProcessor
@@ -100,11 +100,6 @@ def idle(interval, folder, block=1000):
     loader = Passes([0]*block)
     return begun(Runner(nn.Identity(), folder, optimizer=NO_OPTIMIZER, train_loop=IdleLoop(None, loader, max_epochs=NEVER),
                         log_processor=LogProcessor(window_size='global'), **usual(interval)), loader)
-
-def spin():
-    "A fixed piece of pure Python, by which the speed of the machine is told"
-    d = {}
-    for i in range(200_000): d[i & 255] = i
 
 def flatness(n, folder):
     "Late against early costs of `n` iterations with a global window, with the speed of the machine taken out"

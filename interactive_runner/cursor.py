@@ -17,7 +17,9 @@ def name_of(
 
 class Cursor:
     "Where a run stands between two commits"
-    def __init__(self): self.line,self.trail,self.opened,self.ran = None,[],{},[]
+    def __init__(self):
+        self.line,self.trail,self.opened,self.ran = None,[],{},[]
+        self.again,self.kept = [],None # in a new process: brackets that are to be opened again, and then the stage and the hooks that have run there
     def clear(self):
         "Stand at the beginning"
         self.__init__()
@@ -42,7 +44,7 @@ def enter(
 
 def _inside(cursor):
     "Brackets that were open at the last commit: open still, or closed since and not opened since"
-    new,old = set(),set(cursor.opened)
+    new,old = set(),{*cursor.opened, *cursor.again}
     for nm in map(name_of, cursor.trail):
         if opens(nm): new.add(opens(nm))
         elif closes(nm) and closes(nm) not in new: old.add(closes(nm))

@@ -46,7 +46,7 @@ def priority_name(
     return Priority(priority).name if priority in Priority._value2member_map_ else str(priority)
 
 # %% ../nbs/11_hook.ipynb #ecb1eefb
-LIFE = ('on_enable', 'on_disable') # told to the hook itself, no stages
+LIFE = ('on_enable', 'on_disable', 'on_register') # told to the hook itself, no stages
 
 def own_method(
     hook, # any object
@@ -183,6 +183,7 @@ class HookRow:
         self.table,self.name,self._priority,self.enabled = table,name,priority,enabled
         self.asked = priority # by who registered it; a person may have moved it since
         self.stats,self.idle = {},{} # stage -> [calls, seconds]; stage -> calls that did nothing
+        self.set_from = {} # parameters that were set -> what they were before
         self.seen,self.late = {},[] # brackets it had been given when switched off; those it has to be given when on
         self._fill(hook)
 
@@ -297,6 +298,7 @@ def set(self:HookRow, **values):
     except BaseException:
         self._assign({nm: known[nm] for nm in values if getattr(hook, nm) is not known[nm]})
         raise
+    for nm in values: self.set_from.setdefault(nm, known[nm])
     self.table.note(', '.join(f'{self.name}.{nm} = {v!r}' for nm,v in values.items()))
     return self
 
@@ -417,7 +419,8 @@ def register(self:HookTable,
 def _replace(self:HookTable, row, hook, asked):
     HookRow(self, hook, row.name, row.priority) # a signature that cannot be served is refused before anything changes
     def act():
-        row.stats,row.idle,row.seen = {},{},{}
+        old = None if row.hook is hook or not row.enabled else own_method(row.hook, 'on_disable')
+        row.stats,row.idle,row.seen,row.set_from = {},{},{},{}
         row._fill(hook)
         row.late = row._missed()
         if asked != row.asked:
@@ -425,6 +428,7 @@ def _replace(self:HookTable, row, hook, asked):
             self.place(row, asked)
         self._near_misses(row)
         self.changed()
+        if old: old(self.runner)
     self.say(f"hook {row.name!r} is replaced, at its place ({priority_name(row.priority)}, {'on' if row.enabled else 'off'})")
     return row._when_free('replaced', act)
 
@@ -438,6 +442,8 @@ def remove(self:HookTable, name:str):
 def _drop(self:HookTable, row):
     self.rows = [r for r in self.rows if r is not row]
     self.changed()
+    tell = row.enabled and own_method(row.hook, 'on_disable')
+    if tell: tell(self.runner)
 
 @patch
 def settle(self:HookTable):
@@ -448,6 +454,45 @@ def settle(self:HookTable):
             if act: act()
         except BaseException as e: self.say(f"{key[0]}, {what}: {words(e)}")
     self.changed()
+
+# %% ../nbs/11_hook.ipynb #fa5bd6c0
+@patch
+def state_dict(self:HookTable) -> list:
+    "For each hook its name, whether it is on, its priority and the one asked for, and parameters that were set, with what they were"
+    return [dict(name=r.name, on=r.enabled and not (r.waiting and r.waiting[0] in ('off', 'removed')), priority=r.priority, asked=r.asked,
+                 set={nm: (was, now) for nm,was in r.set_from.items() if is_plain(was) and is_plain(now := getattr(r.hook, nm, None))}) for r in self.rows]
+
+@patch
+def load_state_dict(self:HookTable,
+    state:list, # as `state_dict` gave it
+) -> list: # of a few words for each change
+    "Let the hooks be as they were left"
+    rows,said = {o['name']: (self[o['name']], o) for o in state if o['name'] in self},[]
+    for row,o in rows.values():
+        if row.enabled != o['on']: said.append((row.on if o['on'] else row.off)() and f"{row.name} {'on' if o['on'] else 'off'}")
+        said += self._set_again(row, o['set'])
+    self._order_again([(row, o['priority']) for row,o in rows.values() if row.asked == o['asked']], said)
+    return said
+
+@patch
+def _set_again(self:HookTable, row, values):
+    own = parameters(row.hook)
+    for nm,(was,now) in values.items():
+        if nm in own and own[nm] == was != now:
+            row.set(**{nm: now})
+            yield f'{row.name}.{nm} = {now!r}'
+
+@patch
+def _order_again(self:HookTable, rows, said):
+    "Give `rows`, pairs of a row and its priority, their order and places; others of the same priority come behind them"
+    before = [r.name for r in self.rows]
+    for row,priority in rows: row._priority = priority
+    first = {row: i for i,(row,_) in enumerate(rows)}
+    self.rows = sorted(self.rows, key=lambda r: (r.priority, first.get(r, len(first))))
+    self.changed()
+    now = [r.name for r in self.rows]
+    moved = [i for i,(a,b) in enumerate(zip(before, now)) if a != b]
+    if moved: said.append(f"in the order {choices(now[moved[0]:moved[-1]+1])}")
 
 # %% ../nbs/11_hook.ipynb #a2ed7c23
 @patch

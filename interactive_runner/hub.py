@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from .core import choices, closest
-from .history import HistoryBuffer
+from .history import ConfigError, HistoryBuffer
 
 # %% ../nbs/21_hub.ipynb #f99a381b
 class MessageHub:
@@ -48,7 +48,7 @@ class MessageHub:
 def _remember(self:MessageHub, key, resumed):
     if not isinstance(key, str): raise TypeError(f"a key of the hub is text, such as 'train/loss', not {type(key).__name__} ({key!r:.40})")
     if self.resumed_keys.setdefault(key, bool(resumed)) != resumed:
-        raise ValueError(f'{key!r} was first written with resumed={not resumed}: give the same at each call')
+        raise ConfigError(f'{key!r} was first written with resumed={not resumed}: give the same at each call')
 
 @patch
 def _scalar(self:MessageHub, key, resumed):
@@ -214,9 +214,10 @@ def state_dict(self:MessageHub) -> dict:
 # %% ../nbs/21_hub.ipynb #158287e9
 @patch
 def load_state_dict(self:MessageHub,
-    state:dict, # as `state_dict` gave it
+    state, # as `state_dict` gave it, or another hub
 ):
     "Take over what was saved"
+    if isinstance(state, MessageHub): state = state.state_dict()
     missing = {'log_scalars', 'runtime_info', 'resumed_keys'} - state.keys()
     if missing: raise KeyError(f'the state of a hub has no {choices(sorted(missing))}: found {choices(state)}')
     self.resumed_keys.update(state['resumed_keys'])

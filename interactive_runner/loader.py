@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from inspect import signature
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class DefaultSampler(DistributedSampler):
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(Sampler):
     "Numbers without end, one shuffled order after another, shared among processes"
+    endless = True
     def __init__(self,
         dataset, # has a length
         shuffle:bool=True, # or in order
@@ -48,10 +49,17 @@ class InfiniteSampler(Sampler):
         if not len(dataset): raise ValueError("an InfiniteSampler needs a dataset with at least one sample; this one is empty.")
         self.dataset,self.shuffle,self.seed,self.rank,self.world_size = dataset,shuffle,sync_random_seed(seed),get_rank(),get_world_size()
 
-    def __iter__(self): return islice(self._numbers(), self.rank, None, self.world_size)
-    def _numbers(self):
+    def __iter__(self): return self.rest(0)
+    def rest(self,
+        n:int, # numbers of this process that have been used
+    ): # an iterator
+        "The numbers that follow; whole orders that have been used are drawn, and not gone through"
+        return islice(self._numbers(self.rank + n*self.world_size), 0, None, self.world_size)
+    def _numbers(self, used):
         generator,n = torch.Generator().manual_seed(self.seed),len(self.dataset)
-        while True: yield from torch.randperm(n, generator=generator).tolist() if self.shuffle else range(n)
+        for passes in count():
+            order = torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
+            if used < (passes+1)*n: yield from order[max(used-passes*n, 0):].tolist()
 
 def epoch_sampler(
     loader # of the training

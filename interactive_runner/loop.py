@@ -9,7 +9,7 @@ __all__ = ['DataLoop', 'TrainLoop', 'EpochBasedTrainLoop', 'IterBasedTrainLoop',
 # %% ../nbs/40_loop.ipynb #503450e7
 from bisect import bisect_right
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
 from inspect import isgeneratorfunction
@@ -17,7 +17,8 @@ from inspect import isgeneratorfunction
 import torch
 
 from .data import Batches, own_generators
-from .evaluator import build_evaluator
+from .ckpt import foreign
+from .evaluator import build_evaluator, plain
 from .fp16 import half
 from .hook import GIVEN
 from .metric import Averages, batch_size
@@ -28,6 +29,10 @@ from .rng import Generators
 from .stage import Loop, commits
 
 # %% ../nbs/40_loop.ipynb #cd9db0d2
+def _kept(o):
+    "`o` for a file, None if it cannot be in one"
+    with suppress(TypeError): return plain(o)
+
 @LOOPS.register_module(name=['DataLoop', 'BaseLoop'])
 class DataLoop(Loop):
     "A loop over a loader"
@@ -89,6 +94,23 @@ class DataLoop(Loop):
         "The batch is used up"
         self.done += 1
         self.ended,self.start.marked = self.batches.release(),False
+    def state_dict(self,
+        now:bool=True, # as things stand, or, if an iteration has begun, as at its start
+        batch:bool=False, # with the batch that is held
+    ) -> dict:
+        "What the loop needs to go on in another process"
+        batches = self.batches.state_dict()
+        kept = self.batches._batch if batch and batches['held'] and not any(foreign(self.batches._batch)) else None
+        if not now and batches['held'] and kept is None: batches |= dict(taken=batches['taken']-1, held=False) # it will be fetched again
+        return super().state_dict() | dict(batches=batches, batch=kept, start=self.start.state_dict(now, self.needs_grads(now)), now=now,
+                                           outputs=_kept(self.outputs) if now and batches['held'] else None)
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        batch = state['batch']
+        self.batches.load_state_dict(state['batches'], batch)
+        self.start.load_state_dict(state['start'])
+        self.outputs,self.data_batch = to_device(state['outputs'], self.runner.device),to_device(batch, self.runner.device)
+    def needs_grads(self, now): return False
     def end_pass(self):
         "The next batch begins another pass"
         self.done,self.ended,self.start.slots,self.start.marked = 0,False,None,False
@@ -99,11 +121,13 @@ class TrainLoop(DataLoop):
     "What training loops share: the iteration, and when validation is due"
     committed = DataLoop.committed + ('cycle', 'val_due', 'halted')
     lasting = ('optim_step',) # work that cannot be taken back
+    results = ('evaluate', 'work') # lines after which a validation is complete
     settled = ('after_train_iter', 'after_train_epoch', 'after_val_iter', 'evaluate', 'work') # lines after which a stop completes what they belong to
     cycle = 0 # iterations since the last step of the optimizer
     due,given_up = None,False # of this iteration: whether it steps the optimizer, None if not decided yet; whether it counts for nothing
     stands_back = hook_steps = False # whether somebody else does backward and step in this iteration; whether a hook does
     val_due = halted = stop_training = False
+    val_began = None # the generators before the validation that is due
     def __init__(self,
         runner, # has `model`, `adapter` and `optim_wrapper`
         dataloader, # batches to train on, or a dict
@@ -171,6 +195,19 @@ class TrainLoop(DataLoop):
         "Whether this iteration steps; decided once, because the end may move meanwhile"
         if self.due is None: self.due = not self.stands_back and (self.cycle+1 >= self.accumulate or self.is_last)
         return self.due
+    decided = 'due','given_up','stands_back','hook_steps' # in this iteration
+    def state_dict(self, now=True, batch=False):
+        counts = [n for _,n,_ in self.counts] if self.start.marked and not now else [o.inner_count for o in self.wrappers]
+        return super().state_dict(now, batch) | dict(counts=counts, decided={nm: getattr(self, nm) for nm in self.decided} if now else {})
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        if self.val_loop is None: self.val_due = False
+        for o,n in zip(self.wrappers, state['counts']): o.inner_count = n
+        for nm,v in state['decided'].items(): setattr(self, nm, v)
+    def needs_grads(self, now):
+        "Whether gradients go into a step that is to come: they are part of an open cycle"
+        if self.stands_back: return any(o.inner_count % o.accumulative_counts for o in self.wrappers)
+        return self.due is False or (self.due is None and self.cycle > 0) if now else self.cycle > 0
     def give_up(self):
         super().give_up()
         self.given_up = True
@@ -206,8 +243,12 @@ class TrainLoop(DataLoop):
     def look_ahead(self, n, last):
         "What comes after `n` epochs (or iterations), of `last`"
         self.val_due = self.is_val_due(n, last)
-        if self.val_due: self.val_loop.metrics = None
+        if self.val_due: self._expect_val()
         self.halted = self.stop_training
+    def _expect_val(self):
+        "What a validation that is begun again in another process begins with"
+        self.val_loop.metrics = None
+        self.val_began = Generators([g for o in (self, self.val_loop) for g in own_generators(getattr(o, 'dataloader', None))])
     def is_val_due(self, n, last):
         "Whether a validation comes after `n` epochs (or iterations), of `last`"
         return self.val_loop is not None and n >= self.val_begin and (n % self.interval_at(n) == 0 or n == last)
@@ -319,6 +360,10 @@ class ValLoop(DataLoop):
     def _evaluator(self, verb):
         "Tell the evaluator, which may be a foreign one that knows nothing of it"
         getattr(self.evaluator, verb, bool)()
+    def state_dict(self, **kwargs): return Loop.state_dict(self) | dict(metrics=_kept(self.metrics))
+    def load_state_dict(self, state):
+        Loop.load_state_dict(self, state)
+        self.metrics = state['metrics']
     def open(self):
         if meta := getattr(getattr(self.dataloader, 'dataset', None), 'metainfo', None): self.evaluator.dataset_meta = meta
         return super().open()

@@ -128,9 +128,10 @@ class ModeAdapter(Adapter):
         return split_losses(own(batch) if own else self.call(self._ready(batch, False), mode='predict'))
 
 def split_losses(
-    outputs, # predictions; if the last of a list holds nothing but `loss`, it is taken off
+    outputs, # predictions, if the last of a list holds nothing but `loss`, it is taken off; or a mapping of nothing but losses
 ): # predictions, and a dict of losses
-    "Predictions of MMEngine's kind, which may have a loss at their end"
+    "Predictions of MMEngine's kind, which may have a loss at their end, or be losses whatever the mode"
+    if isinstance(outputs, Mapping) and outputs and all('loss' in str(k) for k in outputs): return outputs, parse_losses(outputs)
     last = outputs[-1] if isinstance(outputs, (list, tuple)) and outputs else None
     if not hasattr(last, 'keys') or list(last.keys()) != ['loss']: return outputs, {}
     loss = last['loss'] if isinstance(last, Mapping) else last.loss
@@ -261,6 +262,27 @@ class IterStart:
         backward(loss)
         for p,g in self.grads:
             if g is not None: p.grad = g.clone() if p.grad is None else g+p.grad # the old ones stay as they are, whatever is done in place to the new
+
+    def state_dict(self,
+        now:bool=True, # as things are now, or, if an iteration has begun, as they were at its start
+        grads:bool=False, # also gradients
+    ) -> dict:
+        "Buffers and gradients, in their order in the models"
+        if self.slots is None: self.look()
+        begun = self.marked and not now
+        old = dict((id(p), g) for p,g in self.grads or ()) if begun else {}
+        return dict(buffers=self.saved if begun else [owner[nm] for owner,nm in self.slots],
+                    grads=[old.get(id(p), p.grad) for p in self.params] if grads else [])
+    @torch.no_grad()
+    def load_state_dict(self, state:dict):
+        "Take over buffers and gradients"
+        self.look()
+        for what,own,saved in (('buffers', self.buffers, state['buffers']), ('gradients', [*self.params][:len(state['grads'])], state['grads'])):
+            if len(own) != len(saved) or any(b is not None and a.shape != b.shape for a,b in zip(own, saved)):
+                raise ValueError(f"the {what} of the model are not those that were saved: there are {len(own)} here, and {len(saved)} in the file, "
+                                 "or their shapes differ.")
+        for a,b in zip(self.buffers, state['buffers']): a.copy_(b)
+        for p,g in zip(self.params, state['grads']): p.grad = None if g is None else g.to(p, copy=True)
 
     def scale_grads(self, factor:float):
         "Multiply what `add_grads` has added up"

@@ -176,7 +176,7 @@ def build_eval_loop(
 
 # %% ../nbs/41_parts.ipynb #5996d3b6
 DEFAULT_HOOKS = dict(runtime_info='RuntimeInfoHook', timer='IterTimerHook', sampler_seed='DistSamplerSeedHook', logger='LoggerHook',
-                     param_scheduler='ParamSchedulerHook', checkpoint='CheckpointHook', progress='ProgressHook')
+                     param_scheduler='ParamSchedulerHook', progress='ProgressHook', checkpoint='CheckpointHook')
 
 def build_hook(
     cfg, # a hook, or a dict with its `type`, arguments and perhaps `priority`

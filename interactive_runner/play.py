@@ -19,7 +19,7 @@ from .cursor import name_of
 from .hook import GIVEN, Call, HookRow
 from .interrupt import INTERRUPTS
 from .player import Command, Player
-from .stage import MODES, closes, code_lines, generators, opens
+from .stage import MODES, closes, code_lines, generators, mode_of, opens
 
 # %% ../nbs/13_play.ipynb #4e9371d0
 @patch
@@ -114,6 +114,8 @@ def _stop(self:Player):
         if self._is_torn(): self._finish()
         self.cursor.ran.clear()
         if hasattr(self._loop, 'undo'): self._loop.undo()
+        self.cursor.line = None # nothing of this iteration is left
+        self.cursor.trail.clear()
         for x in reversed(list(self.cursor.opened)): self._leave(x, owed=x.endswith(('_iter', '_epoch')))
         self._obey()
     self.cursor.clear()
@@ -217,9 +219,61 @@ def extend(self:Player):
     try: self._enter()
     except RuntimeError: again = False
     else: again = name_of(self.cursor.line) == name_of(line) or not self.cursor.ran
+    if again and name_of(self.cursor.line) != name_of(line): self.cursor.kept = None
     if again: return
     self.gen,self.cursor.line = gen,line
     self.run()
+
+# %% ../nbs/13_play.ipynb #7f08bc9d
+@patch
+def state_dict(self:Player) -> dict:
+    "Where the run stands, as names; `left` are hooks that have still to run at this stage"
+    cursor,line,loop = self.cursor,self.cursor.line,self.loop
+    stage,ran = cursor.kept or (name_of(line), cursor.ran)
+    if self.advancing and not cursor.kept and isinstance(line, str) and self.next_hook: ran = [*ran, self.next_hook.name] # the hook that asks
+    opened,trail = [*cursor.opened, *cursor.again],[name_of(o) for o in cursor.trail]
+    evaluated = not set(trail).isdisjoint(getattr(loop, 'results', ()))
+    def at(opened, now, trail=(), ran=()):
+        left = [row.name for row,*_ in self.hooks.at(stage) if row.name not in ran]
+        return dict(stage=stage, open=list(opened), now=now, evaluated=evaluated, trail=list(trail), ran=list(ran), left=left)
+    if line is None: return at([], False)
+    if not evaluated and any(mode in opened for mode in MODES[1:]): return at([x for x in opened if mode_of(x) == 'train'], False)
+    told = ran and stage in getattr(loop, 'settled', ())
+    begun = any(not opens(nm) and not closes(nm) for nm in trail) # work has been done that is not committed
+    if evaluated or told or not begun or self._is_torn() or not hasattr(loop, 'undo'): return at(opened, True, trail, ran)
+    return at(opened, False, (), ran if opens(stage) else ())
+
+# %% ../nbs/13_play.ipynb #3fc260e0
+@patch
+def load_state_dict(self:Player,
+    state:dict, # as `state_dict` gave it
+):
+    "Stand where another run stood"
+    cursor = self.cursor
+    cursor.clear()
+    cursor.trail[:],cursor.again,cursor.kept = state['trail'],list(state['open']),(state['stage'], list(state['ran'])) if state['ran'] else None
+    if not cursor.again: return # nothing is open: it has ended, or was stopped, and starts like any other
+    self._enter()
+    while self._is_complete(): self._settle()
+
+@patch
+def _is_complete(self:Player):
+    "Whether the line about to run is a commit, or a stage with no hooks left to run that closes less than the training"
+    line,(stage,ran) = self.cursor.line,self.cursor.kept or (None, [])
+    if not isinstance(line, str): return hasattr(line, 'commits')
+    left = [row for row,*_ in self.hooks.at(line) if stage != line or row.name not in ran]
+    return not left and closes(line) in self.cursor.again and closes(line) not in ('run', *MODES[::2])
+
+@patch
+def _settle(self:Player):
+    cursor,line = self.cursor,self.cursor.line
+    if isinstance(line, str):
+        cursor.again.remove(closes(line))
+        cursor.trail.append(line)
+    else:
+        line()
+        cursor.trail.clear()
+    cursor.kept,cursor.line = None,next(self.gen, None)
 
 # %% ../nbs/13_play.ipynb #d9e00efe
 @patch

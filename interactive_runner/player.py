@@ -43,6 +43,7 @@ class Player:
         self.around,self.thread = around or nullcontext(),threading.get_ident()
         self.driver,self.advancing,self.obeying,self.asked,self.aio = None,False,False,None,None
         self.blocking = False # whether a call that blocks its cell drives the run
+        self.resumed = False # whether hooks are told again, in a new process, of what they have been told in the old one
         self._away = self._left = perf_counter()
         self.hooks = hooks if isinstance(hooks, HookTable) else HookTable(hooks, say=say)
         self._numbers,self._lock = count(1),threading.RLock() # of commands; held by the thread that advances the run
@@ -199,6 +200,7 @@ def _advance(self:Player,
         if self.asked: return 'asked'
         with self._acting():
             if self.gen is None: self._enter()
+            if self.cursor.again or self.cursor.kept: self._reopen()
             return (self._things if fine else self._lines)(until, end)
     except BaseException as e:
         self._keep(e)
@@ -222,6 +224,27 @@ def _enter(self:Player):
     gen = (getattr(self.loop, 'program', None) or self.loop.run)()
     self.cursor.line = enter(gen, self.cursor)
     self.gen = gen
+
+@patch
+def _reopen(self:Player):
+    "Tell hooks again of what is open; not those that have been told of its end"
+    cursor,self.resumed = self.cursor,True
+    stage,ran = cursor.kept or (None, [])
+    try:
+        while cursor.again:
+            self._tell_but(f'before_{cursor.again[0]}', ran if closes(stage or '') == cursor.again[0] else ())
+            cursor.again.pop(0)
+        if stage and opens(stage): self._tell_but(stage, [row.name for row,*_ in self.hooks.at(stage) if row.name not in ran])
+    finally: self.resumed = False
+    cursor.ran[:],cursor.kept = ran,None
+
+@patch
+def _tell_but(self:Player, stage, names):
+    "Run the hooks at `stage` but those in `names`; its bracket is open then, unless the run stands inside"
+    self.cursor.ran += [nm for nm in names if nm not in self.cursor.ran]
+    if opens(stage) in self.cursor.again: self._stage(stage)
+    else: self._hooks_at(stage, self.hooks.at(stage), False)
+    self.cursor.ran.clear()
 
 @patch
 def clock(self:Player) -> float:

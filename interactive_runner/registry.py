@@ -128,9 +128,18 @@ def _outside(self:Registry, name):
     return _at(name)
 
 @patch
+def _exact(self:Registry, name):
+    "What `name` stands for in the very scope that is meant; what has none is MMEngine's"
+    scope,_,bare = name.rpartition('.')
+    scope,known = scope or _scope.get() or self.scope,self.table.get(bare, {})
+    return known.get(None if scope == SCOPES[0] and scope not in known else scope)
+
+@patch
 def _find(self:Registry, name):
-    found = self._in_table(name)
-    if found is None and self._import(): found = self._in_table(name)
+    found = self._exact(name)
+    if found is None: # a module that is not imported yet may have it
+        self._import()
+        found = self._in_table(name)
     return self._outside(name) if found is None else found
 
 # %% ../nbs/01_registry.ipynb #c444db3c
@@ -248,12 +257,14 @@ def _ours(*names): return [f'interactive_runner.{o}' for o in names]
 RUNNERS = Registry('runner', build_runner, locations=_ours('runner'))
 RUNNER_CONSTRUCTORS = Registry('runner constructor')
 LOOPS = Registry('loop', locations=_ours('loop'))
-HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'sched', 'checkpoint'))))
+_hooks = ('info', 'timer', 'sampler', 'logger', 'progress', 'optim', 'cumulative', 'sched', 'policy', 'checkpoint', 'ema', 'average', 'stopping', 'evaluation',
+          'text', 'buffers', 'profiler', 'study')
+HOOKS = Registry('hook', locations=_ours(*(f'hooks.{o}' for o in _hooks)))
 STRATEGIES = Registry('strategy', locations=_ours('strategy.base'))
 DATASETS = Registry('dataset', elsewhere=['torch.utils.data'])
 DATA_SAMPLERS = Registry('data sampler', locations=_ours('loader'), elsewhere=['torch.utils.data'])
 TRANSFORMS = Registry('transform')
-MODELS = Registry('model', build_model, locations=_ours('base_model'), elsewhere=['torch.nn'])
+MODELS = Registry('model', build_model, locations=_ours('base_model', 'average'), elsewhere=['torch.nn'])
 MODEL_WRAPPERS = Registry('model wrapper', elsewhere=['torch.nn.parallel'])
 WEIGHT_INITIALIZERS = Registry('weight initializer')
 OPTIMIZERS = Registry('optimizer', elsewhere=['torch.optim'])

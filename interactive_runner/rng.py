@@ -38,6 +38,24 @@ class Generators:
         try: yield
         finally: now.put()
 
+    def state_dict(self) -> dict:
+        "The states as tensors and plain numbers"
+        version,words,spare = self.python
+        return dict(python=(version, torch.tensor(words), spare), numpy=_arrays(self.numpy, np.ndarray, torch.from_numpy), torch=self.torch, cuda=self.cuda,
+                    more=[state for _,state in self.more])
+    def load_state_dict(self, state:dict):
+        "Hold the states that were saved; `put` puts the generators back to them"
+        version,words,spare = state['python']
+        self.python,self.numpy,self.torch = (version, tuple(words.tolist()), spare),_arrays(state['numpy'], torch.Tensor, torch.Tensor.numpy),state['torch']
+        if state['cuda'] and torch.cuda.is_available(): self.cuda = state['cuda'][:torch.cuda.device_count()]
+        self.more = [(g, state) for (g,_),state in zip(self.more, state['more'])]
+        return self
+
+def _arrays(o, kind, fn):
+    "`o`, nested dicts, with `fn` of what is of `kind`"
+    if isinstance(o, dict): return {k: _arrays(v, kind, fn) for k,v in o.items()}
+    return fn(o) if isinstance(o, kind) else o
+
 def set_seed(
     seed:int # for python's, numpy's and torch's generators
 ):

@@ -22,7 +22,7 @@ from .config import Config
 from .core import choices, closest, late
 from .data import own_generators
 from .dist import from_main
-from .hook import FunctionHook, HookTable
+from .hook import FunctionHook, HookTable, own_method
 from .logger import get_logger
 from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, in_lines
 from .model import adapt, check_together
@@ -232,7 +232,9 @@ def build_visualizer(self:Runner, visualizer=None):
     with self.building(): return parts.build_visualizer(visualizer, self.log_dir, self.experiment_name)
 @patch
 def build_log_processor(self:Runner, log_processor=None):
-    with self.building(): return parts.build_log_processor(log_processor, self.by_epoch)
+    with self.building(): res = parts.build_log_processor(log_processor, self.by_epoch)
+    if self.train_loop is not None and hasattr(res, 'follow'): res.follow(self.by_epoch)
+    return res
 @patch
 def build_logger(self:Runner, log_level='INFO', log_file=None, **kwargs):
     if log_file is None and self.log_dir is not None: log_file = self.log_dir/f'{self.timestamp}.log'
@@ -303,7 +305,7 @@ def say(self:Runner, text): self.logger.info(text)
 
 PARTS = {
     'main': ('epoch', 'iter', 'by_epoch', 'max_epochs', 'max_iters'),
-    'player': ('status', 'error', 'position', 'call_hook'),
+    'player': ('status', 'error', 'position', 'call_hook', 'resumed'),
     'running_loop': ('outputs', 'data_batch')}
 
 for _part,_names in PARTS.items():
@@ -418,7 +420,9 @@ def _longer(self:Runner, epochs=None, iters=None):
         if self.train_loop is None: self._trainable()
         if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
         self._get_ready('train') # a checkpoint may say what is complete
-        _set_end(self.train_loop, nm, getattr(self, nm[4:-1])+more)
+        unit = {'max_epochs': 'epoch', 'max_iters': 'iter'}[nm]
+        ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
+        _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
         if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
         self.player.extend()
     self._trainable()
@@ -489,7 +493,12 @@ def register_hook(self:Runner,
     nm = name or type(hook).__name__
     if nm in self.hooks and '_given' in vars(self): # the constructor is still at work
         raise ValueError(f"two hooks are called {nm!r}. Change a default hook by default_hooks=dict(...), or add yours with register_hook(hook, name=...).")
-    return self.hooks.register(hook, nm, own if priority is None else priority)
+    if owns_optim(hook) and (other := self.optim_owner) and other.name != nm:
+        raise ValueError(f"{other.name} does backward and the optimizer's step already; {nm} would run the same graph backward a second time. "
+                         f"Leave one of them out, or take it out before: runner.hooks.remove({other.name!r}).")
+    row = self.hooks.register(hook, nm, own if priority is None else priority)
+    if prepare := own_method(hook, 'on_register'): prepare(self)
+    return row
 
 # %% ../nbs/41_runner.ipynb #8a03dce0
 @patch

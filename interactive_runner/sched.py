@@ -8,8 +8,8 @@ __all__ = ['schedule', 'ConstantParamScheduler', 'ConstantLR', 'ConstantMomentum
            'MultiStepMomentum', 'ExponentialParamScheduler', 'ExponentialLR', 'ExponentialMomentum',
            'PolyParamScheduler', 'PolyLR', 'PolyMomentum', 'wave', 'Waves', 'CosineAnnealingParamScheduler',
            'CosineAnnealingLR', 'CosineAnnealingMomentum', 'CosineRestartParamScheduler', 'CosineRestartLR',
-           'CosineRestartMomentum', 'OneCycleParamScheduler', 'OneCycleLR', 'build_param_scheduler', 'ParamScheduler',
-           'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum', 'ReduceOnPlateauParamScheduler']
+           'CosineRestartMomentum', 'through', 'OneCycleParamScheduler', 'OneCycleLR', 'build_param_scheduler',
+           'ParamScheduler', 'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum', 'ReduceOnPlateauParamScheduler']
 
 # %% ../nbs/34_sched.ipynb #ad1fa4d7
 from bisect import bisect_right
@@ -224,6 +224,18 @@ class CosineRestartLR(OfLR, CosineRestartParamScheduler): "Half waves of the lea
 class CosineRestartMomentum(OfMomentum, CosineRestartParamScheduler): "Half waves of the momentum, one after the other"
 
 # %% ../nbs/34_sched.ipynb #ed063740
+def through(
+    corners, # pairs of a step and the value there
+    t, # the step that is asked for
+    strategy:str='cos', # the way from one to the next: 'cos' or 'linear'
+) -> float:
+    "The curve through `corners` at `t`; after the last one it stays there"
+    i = 1
+    while t > corners[i][0] and i < len(corners)-1: i += 1
+    (a,x),(b,y) = corners[i-1:i+1]
+    part = min((t-a)/(b-a), 1.) if b > a else 1.
+    return y + (x-y)*(wave(part) if strategy == 'cos' else 1-part)
+
 @schedule
 @delegates()
 class OneCycleParamScheduler(ParamScheduler):
@@ -253,13 +265,8 @@ class OneCycleParamScheduler(ParamScheduler):
         top = self.pct_start*n-1
         down = [(2*top, low)] if self.three_phase else []
         return [(0, low), (top, 1.), *down, (n-1, low/self.final_div_factor)]
-    def curve(self, t):
-        corners,i = self.corners,1
-        while t > corners[i][0] and i < len(corners)-1: i += 1
-        (a,x),(b,y) = corners[i-1:i+1]
-        part = min((t-a)/(b-a), 1.) if b > a else 1.
-        return y + (x-y)*(wave(part) if self.anneal_strategy == 'cos' else 1-part)
-    def value(self, x, base, t): return super().value(x, base, t) if t else self.eta_max*self.curve(0)
+    def curve(self, t): return through(self.corners, t, self.anneal_strategy)
+    def value(self, x, base, t, since): return super().value(x, self.eta_max, t, since) if since >= 0 else self.eta_max*self.curve(t)
 
 @schedule
 class OneCycleLR(OfLR, OneCycleParamScheduler): "The learning rate up to `eta_max` and down to almost nothing"

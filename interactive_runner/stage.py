@@ -125,6 +125,13 @@ class Loop:
     def restart(self):
         "Set the committed counters back to the beginning"
         for nm in self.committed: setattr(self, nm, 0)
+    def state_dict(self, **kwargs) -> dict:
+        "The counters, and whatever else a loop needs to go on in another process"
+        return {nm: getattr(self, nm) for nm in self.committed}
+    def load_state_dict(self, state:dict):
+        "Take over what was saved"
+        for nm in self.committed:
+            if nm in state: setattr(self, nm, state[nm])
     def run(self):
         "Hand over the lines of the loop; every loop says its own"
         raise NotImplementedError(f"{type(self).__name__} has no `run`: write a generator method that yields stage names and methods.")

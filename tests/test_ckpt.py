@@ -390,7 +390,7 @@ def test_an_iteration_whose_step_was_done_is_not_done_again(tmp_path):
     run.run_until(stage='after_optim_step', iter=2)
     again = runner()
     again.resume(run.save_checkpoint(tmp_path, 'a.pth'))
-    assert again.iter == 3
+    assert (again.iter, again.position.line) == (2, 'after_train_iter')
     run.train()
     again.train()
     assert torch.equal(weights(again), weights(run))
@@ -523,9 +523,10 @@ def test_weights_are_loaded_and_what_does_not_fit_is_logged(tmp_path):
 
 
 @pytest.mark.parametrize('nm', ['backend_args', 'file_client_args'])
-def test_places_that_are_not_the_local_disk_are_refused(tmp_path, nm):
-    with pytest.raises(ValueError, match=f'{nm} must be None'): runner().save_checkpoint(tmp_path, 'a.pth', **{nm: dict(backend='petrel')})
-    with pytest.raises(ValueError, match=f'{nm} must be None'): CheckpointHook(**{nm: dict(backend='petrel')})
+def test_places_that_nobody_knows_are_refused(tmp_path, nm):
+    with pytest.raises(ValueError, match=f"{nm}: there is no backend 'petrel'"): runner().save_checkpoint(tmp_path, 'a.pth', **{nm: dict(backend='petrel')})
+    with pytest.raises(ValueError, match=f"{nm}: there is no backend 'petrel'"): CheckpointHook(**{nm: dict(backend='petrel')})
+    with pytest.raises(TypeError, match=f'{nm} must be None or a dict'): CheckpointHook(**{nm: 'local'})
 
 
 def test_meta_is_added_and_not_changed(tmp_path):
@@ -722,7 +723,7 @@ def test_what_is_published_holds_just_what_was_asked_for_under_the_hash_of_it(tm
     made = [o for o in files(tmp_path) if '-' in o]
     assert sorted(o.rsplit('-')[0] for o in made) == ['best_accuracy_epoch_2', 'epoch_3']
     assert all(list(load_file(tmp_path/o)) == ['state_dict'] for o in made)
-    assert publish(tmp_path/'epoch_3.pth', ['state_dict']).name in made
+    assert os.path.basename(publish(tmp_path/'epoch_3.pth', ['state_dict'])) in made
     with pytest.raises(KeyError, match="Did you mean 'state_dict'"): publish(tmp_path/'epoch_3.pth', ['state_dct'])
 
 

@@ -1,11 +1,13 @@
 "Histories: windows against plain numpy, values that stay on a device, and what is saved."
-import copy, gc, io, math, pickle, weakref
+import copy, io, math, pickle
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from interactive_runner.history import HistoryBuffer
 from interactive_runner.hub import MessageHub
+from interactive_runner.logproc import LogProcessor
 
 floats = st.floats(-1e6, 1e6)
 counts = st.one_of(st.just(1), st.integers(1, 100))
@@ -24,7 +26,7 @@ class Far(torch.Tensor):
 def far(t): return t.as_subclass(Far)
 
 def fill(ups, max_length=1_000_000):
-    buf = HistoryBuffer(max_length)
+    buf = HistoryBuffer(max_length=max_length)
     for v,c,kind in ups: buf.update(kind(v), c)
     return buf
 
@@ -51,7 +53,7 @@ def test_each_statistic_over_a_window_is_that_of_numpy(ups, n, w):
 
 @given(updates, st.lists(st.integers(1, 10), max_size=8))
 def test_reading_in_between_changes_nothing(ups, reads):
-    a,b = HistoryBuffer(7),fill(ups, 7)
+    a,b = HistoryBuffer(max_length=7),fill(ups, 7)
     for i,(v,c,kind) in enumerate(ups):
         a.update(kind(v), c)
         if i in reads: a.mean(), a.mean(2), a.tail(3)
@@ -77,10 +79,61 @@ def test_the_moving_average_is_the_recursive_one(ups, beta):
 @settings(max_examples=5, deadline=None)
 @given(st.integers(300, 3000), st.integers(200, 700))
 def test_a_ring_longer_than_a_device_block_overflows_cleanly(total, n):
-    buf = HistoryBuffer(n)
+    buf = HistoryBuffer(max_length=n)
     for i in range(total): buf.update(far(torch.tensor(float(i))))
     assert buf.data[0].tolist() == list(range(total))[-n:]
     assert (buf.mean(), buf.min(), buf.max()) == ((total-1)/2, 0, total-1)
+
+def ema(v, beta=.9):
+    w = beta**np.arange(len(v)-1., -1, -1)
+    return (v*w).sum()/w.sum()
+
+class Course(RuleBasedStateMachine):
+    "Whatever happens to a history, each statistic over each window is that of the plain lists beside it"
+    @initialize(n=lengths)
+    def begin(self, n):
+        self.hub,self.n,self.values,self.counts,self.begun = MessageHub('course'),n,[],[],0
+        self.hub.update_scalar('train/x', 0.)
+        self.hub.log_scalars['train/x'] = HistoryBuffer(max_length=n)
+        self.hub.begin_epoch('train')
+
+    @rule(v=st.one_of(floats, st.just(math.nan)), c=counts, kind=st.sampled_from(kinds), times=st.integers(1, 9))
+    def update(self, v, c, kind, times):
+        for i in range(times): self.hub.update_scalar('train/x', kind(v+i), c)
+        self.values += [v+i for i in range(times)]
+        self.counts += [c]*times
+
+    @rule()
+    def begin_epoch(self):
+        self.hub.begin_epoch('train')
+        self.begun = len(self.values)
+
+    @rule()
+    def save_and_load(self):
+        f,old,self.hub = io.BytesIO(),self.hub,MessageHub('loaded')
+        torch.save(old.state_dict(), f)
+        f.seek(0)
+        self.hub.load_state_dict(torch.load(f, weights_only=True))
+
+    def expected(self, name, window):
+        "By numpy; a mean, maximum or minimum over everything also knows what a full ring has let go"
+        v,c = np.array(self.values),np.array(self.counts, dtype=float)
+        w = {'epoch': len(v)-self.begun, 'global': len(v), None: len(v)}.get(window, window)
+        if name not in ('mean', 'max', 'min') or w < len(v): v,c = v[-self.n:],c[-self.n:]
+        if name not in ('current', 'ema'): v,c = v[-w:],c[-w:]
+        return {'mean': lambda: v.sum()/c.sum(), 'current': lambda: v[-1], 'ema': lambda: ema(v), 'quantile': lambda: np.quantile(v, .3)}.get(
+            name, lambda: getattr(np, name)(v))()
+
+    @precondition(lambda self: self.values)
+    @rule(name=st.sampled_from([*HistoryBuffer.methods]), window=st.one_of(st.sampled_from([None, 'global', 'epoch']), st.integers(1, 40)))
+    def read(self, name, window):
+        kw = dict(ema=dict(beta=.9), quantile=dict(q=.3)).get(name, {})
+        shown = LogProcessor().value(self.hub, 'train/x', (name, window, kw))
+        if window == 'epoch' and self.begun == len(self.values): assert shown is None
+        else: assert shown == pytest.approx(self.expected(name, window), rel=1e-9, abs=1e-6, nan_ok=True)
+
+TestCourse = Course.TestCase
+TestCourse.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 
 def test_a_device_value_is_copied_and_never_read_when_it_is_added():
     buf,t = HistoryBuffer(),far(torch.tensor(1.))
@@ -146,50 +199,3 @@ def test_a_copy_shares_nothing(dup):
     b = dup(a)
     b.update(9.)
     assert (a.data[0].tolist(), b.data[0].tolist()) == ([1, 2], [1, 2, 9])
-
-def test_a_hub_is_freed_with_its_run():
-    hub = MessageHub('short')
-    hub.update_scalar('train/loss', 1.)
-    with hub: pass
-    ref = weakref.ref(hub)
-    del hub
-    gc.collect()
-    assert ref() is None and 'short' not in MessageHub._known
-
-def test_hubs_of_runs_that_take_turns_are_not_mixed():
-    a,b = MessageHub('same'),MessageHub('same')
-    a.enter()
-    b.enter()
-    a.leave()
-    assert MessageHub.get_current_instance() is b
-    b.leave()
-    b.leave()
-    assert not MessageHub._entered and not a.log_scalars
-
-def test_what_a_hub_made_by_name_holds_is_kept():
-    MessageHub.get_instance('nobody').update_scalar('train/x', 1.)
-    gc.collect()
-    assert MessageHub.get_instance('nobody').get_scalar('train/x').current() == 1
-    del MessageHub._kept['nobody']
-
-def test_a_hub_saves_what_is_to_be_resumed_and_names_what_cannot_be():
-    hub,new = MessageHub('old'),MessageHub('new')
-    hub.update_scalars({'train/loss': torch.tensor(2.), 'train/acc': dict(value=3, count=4)})
-    hub.update_scalar('train/time', 1., resumed=False)
-    hub.update_info_dict(dict(epoch=np.int64(3), m=np.eye(2), f=print))
-    hub.update_info('cfg', object(), resumed=False)
-    f = io.BytesIO()
-    with pytest.warns(UserWarning, match="'f'"): torch.save(hub.state_dict(), f)
-    f.seek(0)
-    new.load_state_dict(torch.load(f, weights_only=True))
-    assert list(new.log_scalars) == ['train/loss', 'train/acc'] and new.get_scalar('train/acc').mean() == 0.75
-    assert new.get_info('epoch') == 3 and torch.equal(new.get_info('m'), torch.eye(2).double()) and 'cfg' not in new.runtime_info
-    with pytest.raises(KeyError, match='resumed_keys'): new.load_state_dict({})
-
-def test_a_chart_that_holds_a_history_sees_what_is_loaded():
-    hub,old = MessageHub('chart'),MessageHub('saved')
-    for v in (1., 2.): old.update_scalar('train/loss', v)
-    hub.update_scalar('train/loss', 5.)
-    held = hub.get_scalar('train/loss')
-    hub.load_state_dict(old.state_dict())
-    assert held.tail(9).tolist() == [1, 2] and hub.get_scalar('train/loss') is held

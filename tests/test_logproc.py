@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from interactive_runner.history import HistoryBuffer
 from interactive_runner.hub import MessageHub
 from interactive_runner.logger import get_logger
 from interactive_runner.logproc import LogProcessor, statistic
@@ -51,7 +52,7 @@ def test_memory_stands_after_the_times(monkeypatch):
 
 def test_several_learning_rates_share_an_item_and_no_other_name_joins_them():
     r = run()
-    r.message_hub.update_scalars({'train/base_lr': 0.1, 'train/lr': 0.01, 'train/gen.lr': 0.5, 'train/loss_clr': 2., 'training_x': 1.})
+    r.message_hub.update_scalars({'train/base_lr': 0.1, 'train/lr': 0.01, 'train/gen.lr': 0.5, 'train/loss_clr': 2., 'training/x': 1.})
     assert line(r) == 'Epoch(train) [1][10/25]  base_lr: 1.0000e-01 lr: 1.0000e-02 gen.lr: 5.0000e-01  loss_clr: 2.0000'
 
 def test_a_line_without_numbers_has_no_trailing_blanks():
@@ -127,19 +128,92 @@ def test_the_window_may_change_in_the_middle_of_a_run():
     with pytest.raises(KeyError): p.custom_cfg = [dict(data_src='loss', method_name='no')]
     assert line(r, proc=p).endswith('loss: 9.0000')
 
-def test_a_source_that_looks_misspelt_is_warned_about_once():
-    p,r = LogProcessor(custom_cfg=[dict(data_src=o, method_name='max') for o in ('los1', 'xyz')]),trained()
-    with pytest.warns(UserWarning, match="Did you mean 'loss1'"): line(r, proc=p)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        line(r, proc=p)
+def said(r, proc, ended=False, mode='train'):
+    "The warnings of a line"
+    with warnings.catch_warnings(record=True) as res:
+        warnings.simplefilter('always')
+        if ended: proc.get_log_after_epoch(r, 5, mode)
+        else: line(r, 4, mode, proc)
+    return [str(o.message) for o in res]
 
-def test_a_log_that_counts_otherwise_than_the_loop_is_warned_about_once():
-    p,r = LogProcessor(),trained(by_epoch=False)
-    with pytest.warns(UserWarning, match='counts in iterations'): line(r, proc=p)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        line(r, proc=p)
+def sources(*names): return LogProcessor(custom_cfg=[dict(data_src=o, method_name='max') for o in names])
+
+def test_a_source_that_looks_misspelt_is_named_once_as_soon_as_the_names_are_known():
+    p,r = sources('los1', 'xyz', 'train/losses', 'tarin/loss', 'loss1', 'val/loss', 'val/mae'),run(val_loop=object())
+    assert said(r, sources('loss')) == []
+    r = trained(val_loop=object())
+    assert said(r, p) == ["custom_cfg: there is no scalar 'los1' so far. Did you mean 'loss1'?",
+                          "custom_cfg: there is no scalar 'train/losses' so far. Did you mean 'loss'?",
+                          "custom_cfg: there is no scalar 'tarin/loss' so far. Did you mean 'train/loss'?"]
+    assert said(r, p) == []
+
+def test_a_source_that_may_still_come_is_waited_for_until_the_first_validation_is_over():
+    p,r = sources('accuracy', 'xyz'),trained(val_loop=object())
+    assert said(r, p) == said(r, p, mode='val') == []
+    r.message_hub.update_scalar('val/accuracy', 1.)
+    assert said(r, p, True, 'val') == ["custom_cfg: there is no scalar 'xyz' so far. There are: accuracy, data_time, loss, loss1, loss2, lr, time"]
+    assert said(r, p, True, 'val') == said(r, p) == []
+
+def test_without_a_validation_all_names_are_known_at_the_first_line():
+    assert 'There are: data_time' in said(trained(), sources('xyz'))[0]
+    assert said(trained(val_loop=object()), sources('train/xyz'))[0].endswith('There are: data_time, loss, loss1, loss2, lr, time')
+
+def test_a_name_in_the_log_that_hides_a_scalar_is_said():
+    p = LogProcessor(custom_cfg=[dict(data_src='loss1', method_name='max', log_name='loss2'), dict(data_src='loss', method_name='max', log_name='loss')])
+    r = trained()
+    r.message_hub.update_scalar('val/loss', 1.)
+    assert said(r, LogProcessor(custom_cfg=[dict(data_src='train/loss', method_name='max', log_name='loss')])) == []
+    assert said(r, p) == ["custom_cfg: log_name 'loss2' of 'loss1' is also the name of a scalar, which is hidden by it: choose another"]
+
+def test_a_scalar_whose_name_has_no_mode_is_said():
+    r = trained()
+    r.message_hub.update_scalar('loss_tmp', 1.)
+    assert said(r, LogProcessor()) == ["the scalar 'loss_tmp' is in no log, since its name has no mode: write 'train/loss_tmp' for one of training"]
+
+@pytest.mark.parametrize('given, loop, begins', [(True, False, 'Iter(train) [10/75]'), (False, True, 'Epoch(train) [1][10/25]')])
+def test_a_log_that_counts_otherwise_than_the_loop_says_so_once_and_counts_as_the_loop(given, loop, begins):
+    p,r = LogProcessor(by_epoch=given),trained(by_epoch=loop)
+    assert [o.partition(':')[0] for o in said(r, p)] == [f'log_processor has by_epoch={given}, but the training loop counts in '
+                                                        f"{'epochs' if loop else 'iterations'}, and so does the log now"]
+    assert said(r, p) == [] and line(r, proc=p).startswith(begins)
+    assert ('epoch' in p.get_log_after_iter(r, 9, 'train')[0]) == loop
+
+@pytest.mark.parametrize('kw', [dict(window_size='epoch'), dict(custom_cfg=[dict(data_src='loss', method_name='max', window_size='epoch')])])
+def test_a_window_of_an_epoch_is_refused_where_the_loop_has_none(kw):
+    p = LogProcessor(**kw)
+    with pytest.raises(AssertionError, match='no epochs'): p.follow(False)
+    assert p.by_epoch
+
+def test_once_it_follows_the_loop_a_new_setting_is_judged_by_the_kind_of_the_loop():
+    p = LogProcessor(by_epoch=False)
+    with pytest.warns(UserWarning, match='counts in epochs'): p.follow(True)
+    p.window_size = 'epoch'
+    p.window_size = 10
+    with pytest.warns(UserWarning, match='counts in iterations'): p.follow(False)
+    with pytest.raises(AssertionError, match='no epochs'): p.window_size = 'epoch'
+
+def test_what_a_line_shows_is_found_again_only_when_keys_or_settings_change(monkeypatch):
+    found,fields = [],LogProcessor.fields
+    monkeypatch.setattr(LogProcessor, 'fields', lambda self, keys, *args: found.append(len(keys)) or fields(self, keys, *args))
+    r,p = trained(),LogProcessor()
+    for _ in range(3): line(r, proc=p)
+    assert found == [6]
+    r.message_hub.update_scalar('train/new', 1.)
+    assert line(r, proc=p).endswith('new: 1.0000  loss: 4.5000')
+    p.set_rule('loss', 'max')
+    assert line(r, proc=p).endswith('new: 1.0000  loss: 9.0000')
+    p.window_size = 5
+    p.mean_pattern = LogProcessor(mean_pattern='^new').mean_pattern
+    p.drop_rule('loss')
+    assert line(r, proc=p).endswith('loss1: 2.2500  loss2: 6.7500  new: 1.0000  loss: 9.0000')
+    assert line(trained(1), proc=p).endswith('loss: 0.0000')
+    assert found == [6, 7, 7, 7, 6]
+
+def test_no_window_in_an_entry_is_all_there_is():
+    assert line(trained(30), custom_cfg=[dict(data_src='loss', method_name='mean')]).endswith('loss: 14.5000')
+
+def test_a_loop_that_counts_no_batches_has_lines_too():
+    assert line(trained(train=None), None).startswith('Epoch(train) [1][10/?]  lr')
 
 @pytest.mark.parametrize('kw, error, words', [
     (dict(window_size=0), ValueError, 'at least 1'),
@@ -157,10 +231,25 @@ def test_a_log_that_counts_otherwise_than_the_loop_is_warned_about_once():
     (dict(custom_cfg=[dict(data_src='loss', method_name='mean', window_size='epoch')], by_epoch=False), AssertionError, 'by_epoch'),
     (dict(custom_cfg=[dict(data_src='loss', method_name='current', window_size=3)]), TypeError, 'no window'),
     (dict(custom_cfg=[dict(data_src='loss', method_name='max', beta=3)]), TypeError, "unexpected keyword argument 'beta'"),
+    (dict(custom_cfg=[dict(data_src='loss', method_name=max)]), KeyError, 'unknown statistic <built-in function max>'),
+    (dict(custom_cfg=[dict(data_src='loss', method_name='max', log_name=3)]), TypeError, 'log_name is text, got 3'),
+    (dict(custom_cfg=['loss']), TypeError, r"custom_cfg\[0\] must be a dict with data_src and method_name, got 'loss'"),
+    (dict(custom_cfg=[dict(data_src='loss', method_name='mean', window_size=2.5)]), TypeError, 'not float'),
+    (dict(custom_cfg=[dict(data_src='loss', method_name='mean'), dict(data_src='a', method_name='max', log_name='loss')]), AssertionError, 'duplicate'),
     (dict(custom_cfg=[dict(data_src=o, method_name='max', log_name='b') for o in 'ab']), AssertionError, 'duplicate'),
 ])
 def test_a_bad_setting_is_refused_at_once(kw, error, words):
     with pytest.raises(error, match=words): LogProcessor(**kw)
+
+def test_an_error_in_a_window_names_the_entry():
+    with pytest.raises(ValueError) as e: LogProcessor(custom_cfg=[dict(data_src='loss', method_name='mean', window_size=0)])
+    assert e.value.__notes__ == ["This is about window_size in custom_cfg[0] for 'loss'."]
+
+def test_a_statistic_of_ones_own_may_ask_for_a_window():
+    def last(buf, window_size): return float(buf.tail(window_size)[0])
+    HistoryBuffer.register_statistics(last)
+    try: assert line(trained(), custom_cfg=[dict(data_src='loss', method_name='last', window_size=3)]).endswith('loss: 7.0000')
+    finally: del HistoryBuffer.methods['last']
 
 def test_an_entry_without_a_window_is_fine_in_a_run_of_iterations():
     assert LogProcessor(by_epoch=False, custom_cfg=[dict(data_src='loss', method_name='current')]).custom_cfg[0]['data_src'] == 'loss'

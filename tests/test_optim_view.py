@@ -301,7 +301,106 @@ def test_a_scheduler_of_the_run_is_announced_for_what_it_sets():
     runner = Runner(net, train_dataloader=data, optimizer=SGD(net.parameters(), .1, momentum=.9), loss_fn=nn.functional.mse_loss, max_epochs=3,
                     param_scheduler=scheds, log_level='ERROR')
     view = runner.panel.optim
-    assert 'A scheduler' not in view.parts[next(iter(view.parts))].head.value, 'none is built before the run begins'
+    assert 'an edit' not in view.parts[next(iter(view.parts))].head.value, 'none is built before the run begins'
     runner.train(epochs=1)
     view.refresh()
-    assert 'A scheduler sets lr and momentum: an edit lasts until its next change.' in view.parts[next(iter(view.parts))].head.value
+    assert text(next(iter(view.parts.values())).head).endswith('ExponentialLR moves lr after each epoch and goes on from an edit. '
+                                                               'CosineAnnealingMomentum moves momentum after each epoch and goes on from an edit.')
+
+# the plan
+
+def trained(net=None, **kwargs):
+    net = net or nn.Linear(2, 1)
+    given = dict(train_dataloader=[(torch.ones(4, 2), torch.ones(4, 1))]*10, optimizer=SGD(net.parameters(), .1), loss_fn=nn.functional.mse_loss,
+                 max_epochs=12, log_level='ERROR')
+    return Runner(net, **given | kwargs)
+
+def plan(view): return next(iter(view.parts.values())).plan
+def dot(view): return [float(o) for o in re.findall('[a-z]+:([0-9.]+)%', plan(view).dot.value)]
+
+@pytest.mark.parametrize('kwargs', [dict(param_scheduler=dict(type='CosineAnnealingLR')),
+                                    dict(param_scheduler=[dict(type='CosineAnnealingLR', convert_to_iter_based=True)]),
+                                    dict(custom_hooks=[dict(type='CosineAnnealingLrUpdaterHook', min_lr=0.)]),
+                                    dict(custom_hooks=[dict(type='CosineAnnealingLrUpdaterHook', min_lr=0., by_epoch=False)])])
+def test_the_coming_rate_is_drawn_with_a_dot_for_now(kwargs):
+    runner = trained(**kwargs)
+    view = runner.panel.optim
+    assert '<path' in plan(view).curve.value and dot(view) == [0, 95]
+    curve = plan(view).curve.value
+    runner.run_until(iter=60)
+    runner.step('iter')
+    view.refresh()
+    assert dot(view) == [51, pytest.approx(50, abs=3)] and plan(view).y[60] == pytest.approx(.05, abs=2e-3)
+    assert plan(view).curve.value == curve, 'what was planned came'
+    runner.train()
+    view.refresh()
+    assert dot(view)[0] == 100 and dot(view)[1] <= 8
+
+def test_the_plan_is_worked_out_once_for_each_change_and_not_for_each_drawing(monkeypatch):
+    from interactive_runner.ui import optim
+    asked,real = [],optim.planned
+    monkeypatch.setattr(optim, 'planned', lambda *args: asked.append(1) or real(*args))
+    runner = trained(param_scheduler=dict(type='ExponentialLR', gamma=.9))
+    view = runner.panel.optim
+    runner.run_until(iter=11)
+    view.refresh()
+    asked.clear()
+    for _ in range(3): view.refresh()
+    assert not asked
+    runner.set_param('lr', .05)
+    view.refresh()
+    assert len(asked) == 1 and plan(view).y[11] == .05
+    runner.optimizer.param_groups[0]['lr'] = .03
+    view.refresh()
+    view.refresh()
+    assert len(asked) == 2 and plan(view).y[11] == .03 and plan(view).y[0] == .1, 'what lies behind stays'
+    runner.hooks['ParamSchedulerHook'].off()
+    view.refresh()
+    assert len(asked) == 3 and plan(view).curve.value == plan(view).dot.value == ''
+
+def test_a_run_that_is_made_longer_has_a_longer_plan():
+    runner = trained(custom_hooks=[dict(type='LinearAnnealingLrUpdaterHook', min_lr=0.)])
+    view = runner.panel.optim
+    runner.train()
+    runner.train_loop.max_epochs = 24
+    view.refresh()
+    assert dot(view)[0] == 50 and plan(view).where[-1] == 239 and plan(view).y[-1] < .01 and plan(view).y[0] == .1
+    assert plan(view).y[30] == pytest.approx(.05, abs=.01)
+
+def test_a_run_without_a_schedule_or_without_an_end_has_no_plan():
+    class Stream:
+        def __iter__(self): return iter([(torch.ones(4, 2), torch.ones(4, 1))]*3)
+    for kwargs in (dict(), dict(custom_hooks=[dict(type='FixedLrUpdaterHook')], train_dataloader=Stream())):
+        view = trained(**kwargs).panel.optim
+        assert plan(view).curve.value == plan(view).dot.value == ''
+
+def test_a_schedule_that_would_take_long_to_follow_is_not_drawn_and_one_that_fails_says_so():
+    net = nn.Linear(2, 1)
+    optimizer = SGD(net.parameters(), .1)
+    far = trained(net, max_epochs=10**6, optimizer=optimizer, param_scheduler=lr_scheduler.StepLR(optimizer, 3))
+    assert plan(far.panel.optim).curve.value == ''
+    long = trained(max_epochs=10**6, custom_hooks=[dict(type='CosineAnnealingLrUpdaterHook', min_lr=0., by_epoch=False)])
+    assert '<path' in plan(long.panel.optim).curve.value
+    broken = trained(param_scheduler=dict(type='StpLR'))
+    assert 'cannot be drawn' in text(plan(broken.panel.optim).curve) and 'StepLR' in text(plan(broken.panel.optim).curve)
+
+def test_what_an_edit_becomes_is_said_for_each_kind_of_schedule():
+    runner = trained(custom_hooks=[dict(type='StepLrUpdaterHook', step=3, warmup='linear', warmup_iters=4)])
+    view = runner.panel.optim
+    head = lambda: view.refresh() or text(next(iter(view.parts.values())).head)
+    assert 'StepLrUpdaterHook sets lr before the next iteration: an edit lasts until then.' in head()
+    runner.run_until(iter=5)
+    assert 'StepLrUpdaterHook sets lr before the next epoch: an edit lasts until then.' in head()
+    runner.hooks['StepLrUpdaterHook'].off()
+    assert 'StepLrUpdaterHook' not in head()
+
+def test_an_edit_from_a_cell_is_not_taken_for_a_hook_that_writes():
+    runner = trained()
+    view = runner.panel.optim
+    runner.step('iter', 3)
+    view.refresh()
+    runner.set_param('lr', .02)
+    view.refresh()
+    runner.step('iter')
+    view.refresh()
+    assert 'Something else' not in heads(view)[0] and shown(view)[0][0] == '0.02'

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from torch import nn
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler as theirs
 
-from interactive_runner import sched
+from interactive_runner import Runner, sched
 from interactive_runner.curve import INF, ParamScheduler
 from interactive_runner.hooks.sched import ParamSchedulerHook
 from interactive_runner.optim import OptimWrapper, OptimWrapperDict
@@ -390,3 +391,189 @@ def test_the_hook_steers_and_stands_late():
 def test_a_scheduler_by_epochs_in_a_run_by_iterations_is_said_before_it_begins():
     runner = SimpleNamespace(param_schedulers=[ExponentialLR(sgd(), .5)], by_epoch=False)
     with pytest.warns(UserWarning, match='ExponentialLR would step after each epoch'): ParamSchedulerHook().before_train(runner)
+
+# formulas once more, as plain as can be and without a line of the library: base 1, value at step `t`
+
+def wave(x): return (1+cos(pi*x))/2
+
+@st.composite
+def plans(draw):
+    "A scheduler, its arguments, and the value at step t"
+    n,low = draw(st.integers(2, 14)),draw(st.sampled_from([0., .01, .3]))
+    gamma,f,g = (draw(st.floats(a, b)) for a,b in ((.3, 1.), (0, 1), (0, 1)))
+    marks = draw(st.lists(st.integers(1, 14), max_size=5))
+    periods = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    weights = [draw(st.floats(.1, 2)) for _ in periods]
+    power,pct,three = draw(st.floats(.4, 3)),draw(st.floats(.2, .45)),draw(st.booleans())
+    def restart(t):
+        for p,w in zip(periods, weights):
+            if t < p: return low+(1-low)*w*wave(t/p)
+            t -= p
+        return low+(1-low)*weights[-1]*wave((periods[-1]-1)/periods[-1])
+    def cycle(t):
+        top,first,last = pct*n-1,.05,.05/1e3
+        corners = [(0, first), (top, 1.3), *([(2*top, first)] if three else []), (n-1, last)]
+        for (a,x),(b,y) in zip(corners, corners[1:]):
+            if t <= b: return y+(x-y)*wave((t-a)/(b-a))
+        return last
+    return draw(st.sampled_from([
+        ('Constant', dict(factor=f, end=n), lambda t: f if t < n-1 else 1.),
+        ('Linear', dict(start_factor=f, end_factor=g, end=n), lambda t: f+(g-f)*min(t, n-1)/(n-1)),
+        ('Step', dict(step_size=n, gamma=gamma), lambda t: gamma**(t//n)),
+        ('MultiStep', dict(milestones=marks, gamma=gamma), lambda t: gamma**sum(m <= t for m in marks)),
+        ('Exponential', dict(gamma=gamma), lambda t: gamma**t),
+        ('CosineAnnealing', dict(T_max=n, eta_min=low), lambda t: low+(1-low)*wave(t/n)),
+        ('CosineAnnealing', dict(end=n, eta_min_ratio=low), lambda t: low+(1-low)*wave(min(t, n-1)/n)),
+        ('Poly', dict(power=power, eta_min=low, end=n), lambda t: low+(1-low)*(1-min(t, n-1)/(n-1))**power),
+        ('CosineRestart', dict(periods=periods, restart_weights=weights, eta_min=low), restart),
+        *[('OneCycle', dict(eta_max=1.3, total_steps=n, pct_start=pct, three_phase=three, div_factor=26, final_div_factor=1e3, end=n), cycle)]*(pct*n > 1.01)]))
+
+def exact(a, b): assert list(a) == pytest.approx(list(b), rel=1e-12, abs=1e-13)
+
+@settings(max_examples=250, deadline=None)
+@given(plan=plans(), n=st.integers(1, 40))
+def test_each_schedule_follows_its_formula_with_any_arguments(plan, n):
+    kind,args,formula = plan
+    exact(walk(n, lambda o: getattr(sched, f'{kind}LR')(o, **args)), map(formula, range(n)))
+
+@settings(max_examples=150, deadline=None)
+@given(plan=plans(), begin=st.integers(1, 5))
+def test_the_formula_is_counted_from_where_the_schedule_begins(plan, begin):
+    kind,args,formula = plan
+    args = args | {'begin': begin} | ({'end': args['end']+begin} if 'end' in args else {})
+    exact(walk(30, lambda o: getattr(sched, f'{kind}LR')(o, **args)), [1.]*begin + [formula(t) for t in range(30-begin)])
+
+@settings(max_examples=150, deadline=None)
+@given(plan=plans(), at=st.integers(0, 25), leaps=st.lists(st.integers(1, 9), min_size=1, max_size=5))
+def test_a_run_begun_in_the_middle_and_one_that_takes_several_steps_at_once_are_on_the_same_curve(plan, at, leaps):
+    kind,args,formula = plan
+    optim,make = sgd(),lambda o: getattr(sched, f'{kind}LR')(o, **args)
+    one = make(optim)
+    for _ in range(at): one.step()
+    other = sgd()
+    late = make(other)
+    other.load_state_dict(optim.state_dict())
+    late.load_state_dict(one.state_dict())
+    for n in leaps:
+        at += n
+        late.step(n=n)
+        exact(late.get_last_value(), [formula(at)])
+
+@settings(max_examples=100, deadline=None)
+@given(a=plans(), b=plans(), n=st.integers(1, 25))
+def test_two_at_once_act_one_after_the_other_on_what_they_find(a, b, n):
+    "How schedules compose: each moves what is above its floor by the ratio of its curve, in the order of the list"
+    assume('OneCycle' not in (a[0], b[0]) and all(o[2](t) > 1e-9 for o in (a, b) for t in range(n))) # from nothing, the original is taken
+    x,wanted = 1.,[]
+    for t in range(n):
+        for kind,args,formula in (a, b):
+            floor = args.get('eta_min', args.get('eta_min_ratio', 0.)) if kind in ('CosineAnnealing', 'Poly', 'CosineRestart') else 0.
+            now,before = formula(t)-floor,(formula(t-1) if t else 1.)-floor
+            assume(before > 1e-9)
+            x = floor+(x-floor)*(now/before)
+        wanted.append(x)
+    found = walk(n, *(lambda o, k=kind, c=args: getattr(sched, f'{k}LR')(o, **c) for kind,args,_ in (a, b)))
+    assert found == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+
+# in a run
+
+def small(schedule, lr=1., **kwargs):
+    torch.manual_seed(0)
+    net = nn.Linear(2, 1)
+    optim = torch.optim.SGD(net.parameters(), lr, momentum=.9)
+    made = schedule(optim) if callable(schedule) else schedule
+    runner = Runner(net, train_dataloader=[(torch.zeros(4, 2), torch.zeros(4, 1))]*3, optimizer=optim, loss_fn=nn.functional.mse_loss, max_epochs=6,
+                    param_scheduler=made, log_level='ERROR', **kwargs)
+    runner.used = {}
+    runner.on('before_optim_step', name='note')(lambda runner: runner.used.update({runner.iter: optim.param_groups[0]['lr']}))
+    return runner
+
+RUNS = [(dict(type='CosineAnnealingLR', eta_min=.1), lambda i: .1+.9*wave(i//3/6)), (dict(type='PolyLR', by_epoch=False, power=2), lambda i: (1-i/17)**2),
+        (dict(type='LinearLR', start_factor=.1, end=4, convert_to_iter_based=True), lambda i: .1+.9*min(i, 11)/11),
+        (dict(type='MultiStepLR', milestones=[2, 4]), lambda i: .1**(i//6)),
+        ([dict(type='LinearLR', start_factor=.2, by_epoch=False, end=5), dict(type='ExponentialLR', gamma=.5)], lambda i: (.2+.8*min(i, 4)/4)*.5**(i//3))]
+
+@pytest.mark.parametrize('cfg, formula', RUNS)
+def test_a_run_is_trained_with_the_rates_of_the_formula(cfg, formula):
+    runner = small(cfg)
+    runner.train()
+    exact(runner.used.values(), map(formula, range(18)))
+
+@settings(max_examples=25, deadline=None)
+@given(case=st.sampled_from(RUNS), cuts=st.lists(st.tuples(st.sampled_from(['line', 'hook', 'iter', 'epoch']), st.integers(1, 9), st.booleans()), max_size=6))
+def test_stops_and_restarts_anywhere_leave_a_schedule_on_its_curve(case, cuts):
+    cfg,formula = case
+    runner = small(cfg)
+    for unit,n,stop in cuts:
+        runner.step(unit, n)
+        if stop: runner.stop()
+    runner.train()
+    exact(runner.used.values(), map(formula, range(18)))
+
+@pytest.mark.parametrize('stage', ['after_backward', 'after_train_iter'])
+def test_an_iteration_that_failed_and_is_begun_again_takes_one_step_of_the_schedule(stage):
+    runner,failed = small(RUNS[1][0]),[]
+    @runner.on(stage, priority='VERY_LOW')
+    def fail(runner):
+        if runner.iter in (4, 7) and runner.iter not in failed: failed.append(runner.iter); raise OSError('once')
+    for _ in range(2):
+        with pytest.raises(OSError): runner.train()
+        runner.retry()
+    runner.train()
+    exact(runner.used.values(), map(RUNS[1][1], range(18)))
+
+@settings(max_examples=15, deadline=None)
+@given(off=st.integers(1, 16), more=st.integers(1, 16))
+def test_switched_off_a_schedule_stands_still_and_goes_on_from_there(off, more):
+    on = min(off+more, 17)
+    runner = small(RUNS[1][0])
+    runner.run_until(iter=off)
+    runner.hooks['ParamSchedulerHook'].off()
+    runner.run_until(iter=on)
+    runner.hooks['ParamSchedulerHook'].on()
+    runner.train()
+    exact(runner.used.values(), [RUNS[1][1](min(i, off) if i <= on else i-(on-off)) for i in range(18)])
+
+@pytest.mark.parametrize('cfg, formula', RUNS)
+@pytest.mark.parametrize('epochs', [1, 4])
+def test_a_resumed_run_is_on_the_same_curve(cfg, formula, epochs, tmp_path):
+    runner = small(cfg)
+    runner.on('after_train_epoch', priority='LOWEST')(lambda runner: runner.epoch+1 == epochs and runner.save_checkpoint(tmp_path, 'half.pth'))
+    runner.train()
+    other = small(cfg, lr=7.)
+    other.resume(tmp_path/'half.pth')
+    other.train()
+    exact(other.used.values(), map(formula, range(3*epochs, 18)))
+
+# torch's own in a run: as in a plain loop
+
+def cycle(o, **kwargs): return theirs.OneCycleLR(o, 1., total_steps=18, **kwargs)
+
+@pytest.mark.parametrize('make, by_epoch', [
+    (lambda o: theirs.StepLR(o, 2), True), (lambda o: theirs.MultiStepLR(o, [2, 4]), True), (lambda o: theirs.ConstantLR(o, .5, 3), True),
+    (lambda o: theirs.LinearLR(o, .1, total_iters=3), True), (lambda o: theirs.ExponentialLR(o, .8), True),
+    (lambda o: theirs.CosineAnnealingLR(o, 6), True),
+    (lambda o: theirs.CosineAnnealingWarmRestarts(o, 2), True), (lambda o: theirs.PolynomialLR(o, 6, 2), True),
+    (lambda o: theirs.LambdaLR(o, lambda t: .9**t), True),
+    (lambda o: theirs.MultiplicativeLR(o, lambda t: .9), True), (lambda o: theirs.CyclicLR(o, .1, 1., step_size_up=4), False), (cycle, False),
+    (lambda o: theirs.ChainedScheduler([theirs.LinearLR(o, .1, total_iters=3), theirs.ExponentialLR(o, .8)]), True),
+    (lambda o: theirs.SequentialLR(o, [theirs.ConstantLR(o, .1, 2), theirs.ExponentialLR(o, .8)], [2]), True)])
+@pytest.mark.parametrize('as_list', [False, True])
+def test_torchs_schedulers_are_stepped_as_in_a_plain_loop(make, by_epoch, as_list):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        optim,wanted = sgd(1., momentum=.9),[]
+        its = make(optim)
+        for i in range(18):
+            wanted.append(optim.param_groups[0]['lr'])
+            if not by_epoch or i % 3 == 2: its.step()
+        runner = small(lambda o: [make(o)] if as_list else make(o))
+        runner.train()
+        assert list(runner.used.values()) == wanted
+
+def test_torchs_plateau_in_a_run_follows_the_metric_of_the_validation():
+    runner = small(lambda o: theirs.ReduceLROnPlateau(o, factor=.5, patience=0), metrics={'acc': lambda *args: 1.},
+                   val_dataloader=[(torch.zeros(4, 2), torch.zeros(4, 1))])
+    runner.param_schedulers[0].monitor = 'acc'
+    runner.train()
+    assert list(runner.used.values())[::3] == [1, 1, .5, .25, .125, .0625]

@@ -1,8 +1,15 @@
 "Every hook, at every line of two epochs with validation: off, on, moved, replaced, without harm."
+import random
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from interactive_runner.hooks.buffers import EmptyCacheHook, SyncBuffersHook
+from interactive_runner.hooks.ema import EMAHook
+from interactive_runner.hooks.profiler import ProfilerHook
+from interactive_runner.hooks.stopping import CheckInvalidLossHook, EarlyStoppingHook
+from interactive_runner.hooks.study import ActivationStatsHook, GradientFlowHook, MemoryHook, ThroughputHook, UpdateRatioHook
 from test_runner import data, runner, state
 
 
@@ -24,8 +31,8 @@ class EMA:
         for p,v in zip(params, new): p.copy_(v)
 
 
-def make():
-    run = runner(train_dataloader=DataLoader(data(24), 12, shuffle=True), val_dataloader=DataLoader(data(10), 5), max_epochs=2, custom_hooks=[EMA()])
+def make(*hooks):
+    run = runner(train_dataloader=DataLoader(data(24), 12, shuffle=True), val_dataloader=DataLoader(data(10), 5), max_epochs=2, custom_hooks=hooks or [EMA()])
     run.said = []
     run.hooks.say = run.player.say = run.guard.say = run.said.append
     return run
@@ -45,7 +52,8 @@ HOOKS = [r.name for r in STRAIGHT.hooks.rows]
 
 
 def check(run, weights=True):
-    assert run.status == 'done' and run.hooks['EMA'].hook.own is None and not run.hooks.waiting
+    assert run.status == 'done' and not run.hooks.waiting
+    if 'EMA' in run.hooks: assert run.hooks['EMA'].hook.own is None
     assert not [o for o in run.said if 'replaced' not in o], run.said
     if weights: assert all(torch.equal(a, b) for a,b in zip(run.model.parameters(), STRAIGHT.model.parameters()))
 
@@ -81,6 +89,49 @@ def test_a_hook_replaced_or_removed_at_any_single_call_does_its_job_or_is_gone(n
         run.train()
         check(run)
         assert (name in run.hooks) == (name == 'EMA')
+
+
+MORE = {'EMAHook': lambda: EMAHook(momentum=.1), 'EarlyStoppingHook': lambda: EarlyStoppingHook('loss', patience=9), 'SyncBuffersHook': SyncBuffersHook,
+        'EmptyCacheHook': lambda: EmptyCacheHook(True, True, True), 'CheckInvalidLossHook': lambda: CheckInvalidLossHook(1),
+        'ProfilerHook': lambda: ProfilerHook(profile_times=2), 'GradientFlowHook': lambda: GradientFlowHook(2),
+        'ActivationStatsHook': lambda: ActivationStatsHook(interval=2), 'UpdateRatioHook': lambda: UpdateRatioHook(2),
+        'MemoryHook': lambda: MemoryHook(2), 'ThroughputHook': lambda: ThroughputHook(2)}
+
+def nothing_left(run):
+    "No weights swapped, no forward hooks, no copies, no profiler"
+    assert not torch.autograd._profiler_enabled() and not any(m._forward_hooks for m in run.model.modules())
+    for o in run.hooks: assert not (getattr(o, '_own', None) or getattr(o, '_before', None) or getattr(o, '_handles', None) or getattr(o, '_profile', None))
+
+@pytest.mark.parametrize('name', MORE)
+def test_each_further_hook_off_and_on_moved_or_removed_leaves_the_weights_as_they_were_and_nothing_behind(name):
+    changes = [*CHANGES.values(), lambda run, row, n: run.hooks.remove(row.name), lambda run, row, n: run.register_hook(MORE[name]())]
+    for n in range(1, N-1, 3):
+        run = make(MORE[name]())
+        run.step('line', n)
+        changes[n//3 % len(changes)](run, run.hooks[name], n)
+        run.train()
+        check(run)
+        nothing_left(run)
+
+@pytest.mark.parametrize('seed', range(12))
+def test_all_of_them_switched_moved_and_stepped_at_random_leave_the_weights_as_they_were_and_nothing_behind(seed):
+    draw,run = random.Random(seed),make(*(o() for o in MORE.values()))
+    while run.status != 'done':
+        row,what = run.hooks[draw.choice(list(MORE))],draw.choice(['on', 'off', 'move', 'set'])
+        if what in ('on', 'off'): getattr(row, what)()
+        if what == 'move': row.priority = draw.randrange(101)
+        if what == 'set' and hasattr(row.hook, 'interval'): row.set(interval=draw.randint(1, 4))
+        run.step(draw.choice(['hook', 'line']), draw.randint(1, 9))
+    check(run)
+    nothing_left(run)
+
+@pytest.mark.parametrize('seed', range(6))
+def test_a_run_stopped_at_random_with_all_of_them_leaves_nothing_behind(seed):
+    draw,run = random.Random(seed),make(*(o() for o in MORE.values()))
+    run.step('hook', draw.randint(1, 150))
+    if draw.random() < .5: run.hooks[draw.choice(list(MORE))].off()
+    run.stop()
+    nothing_left(run)
 
 
 def values(run, key): return list(run.message_hub.get_scalar(key).data[0])

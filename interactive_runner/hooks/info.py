@@ -36,9 +36,11 @@ class RuntimeInfoHook(Hook):
         runner.message_hub.update_info_dict(dict(loop_stage='train', **counts))
         if (meta := runner._dataset_meta()) is not None: runner.message_hub.update_info('dataset_meta', meta)
     def _before_epoch(self, runner, mode):
+        if runner.resumed: return # the hub knows it from the checkpoint
         runner.message_hub.begin_epoch(mode)
         if mode == 'train': runner.message_hub.update_info('epoch', runner.epoch)
     def before_train_iter(self, runner):
+        if runner.resumed: return
         hub = runner.message_hub
         hub.runtime_info['iter'] = runner.iter
         for k,v in runner.optim_wrapper.get_lr().items() if runner.optim_wrapper else (): hub.update_scalar(_key('train', k), v[0])

@@ -8,6 +8,8 @@ __all__ = ['graph_leaves', 'apart', 'OptimizerHook']
 # %% ../../nbs/64_hooks.optim.ipynb #cbc8b50a
 import warnings
 
+import torch
+
 from ..core import choices
 from ..hook import Hook
 from ..optim import Clip, OptimWrapper
@@ -52,16 +54,20 @@ class OptimizerHook(Hook):
         optim = getattr(runner, 'optim_wrapper', None) or OptimWrapper(runner.optimizer)
         loss = runner.outputs['loss']
         if not optim.has_run(loss): self._backward(runner, optim, loss)
+        if not self.is_last(runner): return
         if self.clip: self._clip(runner, optim)
         optim.step()
+    def is_first(self, runner): return True # whether gradients are collected from this iteration on
+    def is_last(self, runner): return True # whether they are used in it
+    def share(self, runner): return 1 # how much of the loss counts
     def before_train(self, runner):
         if getattr(getattr(runner, 'adapter', None), 'whole', False): warnings.warn("the model steps by itself, so OptimizerHook does nothing: leave it out.")
     def before_train_iter(self, runner): "Having it keeps the hook in its table until the iteration is over"
 
     def _backward(self, runner, optim, loss):
-        optim.zero_grad()
+        if self.is_first(runner): optim.zero_grad()
         if self.detect_anomalous_params: self._detect(runner, loss)
-        optim.backward(loss)
+        optim.backward(loss, **({} if (part := self.share(runner)) == 1 else dict(gradient=torch.full_like(loss, part))))
     def _clip(self, runner, optim):
         optim.unscale()
         norm = self.clip(p for g in optim.param_groups for p in g['params'])

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'SORTS', 'WINDOWS', 'CALM', 'RULE_HEAD', 'HEAD', 'EMPTY', 'LAST', 'TEXTS', 'COPY', 'mode_of', 'pick',
-           'figures', 'has_ended', 'parse_window', 'window_text', 'is_plain', 'plain_statistics', 'has_window',
-           'Course', 'course_html', 'Row', 'new_name', 'renamed', 'Logs', 'failure_html', 'error_text', 'value_order',
-           'entry_html', 'table_csv', 'values_csv', 'paper_html']
+           'figures', 'has_ended', 'rule_of', 'parse_window', 'window_text', 'is_plain', 'plain_statistics',
+           'has_window', 'Course', 'course_html', 'Row', 'new_name', 'renamed', 'Logs', 'failure_html', 'error_text',
+           'value_order', 'entry_html', 'table_csv', 'values_csv', 'paper_html']
 
 # %% ../../nbs/82_ui.logs.ipynb #9f54a38c
 import csv, inspect, io
@@ -53,6 +53,14 @@ def figures(
 def has_ended(key:str) -> bool:
     "Whether the table shows `key` as after its epoch"
     return mode_of(key) != 'train'
+
+def rule_of(
+    processor, # a `LogProcessor`
+    key:str, # of a scalar
+    name:str|None=None, # under which it is shown besides
+) -> tuple: # statistic, window, more keywords
+    "How table and chart show `key`"
+    return processor.added(key)[name] if name else processor.rule(key, has_ended(key))
 
 # %% ../../nbs/82_ui.logs.ipynb #bbe01b07
 def parse_window(text:str):
@@ -135,7 +143,7 @@ class Row:
     @property
     def processor(self): return self.view.runner.log_processor
     @property
-    def rule(self): return self.processor.added(self.key)[self.name] if self.name else self.processor.rule(self.key, has_ended(self.key))
+    def rule(self): return rule_of(self.processor, self.key, self.name)
 
 # %% ../../nbs/82_ui.logs.ipynb #64a67195
 @patch

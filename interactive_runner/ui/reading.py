@@ -40,10 +40,10 @@ def reading(
     def said(y, at, number, low, high):
         if not number: return f'{num(y)} at {text.format(at)}'
         if not values or low == high == y: return num(y)
-        return f'mean {num(y)}, values {num(low)} to {num(high)}' if high > low else f'mean {num(y)}, value {num(low)}'
+        return f'{curve.method} {num(y)}, values {num(low)} to {num(high)}' if high > low else f'{curve.method} {num(y)}, value {num(low)}'
     return [said(*o) for o in zip(curve.y[near], curve.x[near], number, low, high)]
 
-def swatch(curve) -> Html: return tag('span', tag('i', cls=f'ir-hue{curve.hue} ir-{curve.mean.line_style}'), curve.key, cls='ir-readout-name')
+def swatch(curve) -> Html: return tag('span', tag('i', cls=f'ir-hue{curve.hue} ir-{curve.line.line_style}'), curve.key, cls='ir-readout-name')
 
 def percent(x, lo, hi): return 100*(x-lo)/((hi-lo) or 1) # of the width
 

@@ -30,7 +30,7 @@ def picture(
     fig = Figure(figsize=size, layout='constrained')
     ax = fig.subplots()
     for c in curves:
-        ax.plot(c.x, c.y, color=PALETTE[c.hue], linestyle=c.mean.line_style, linewidth=1.5, label=c.key, marker='o' if len(c.x) == 1 else None)
+        ax.plot(c.x, c.y, color=PALETTE[c.hue], linestyle=c.line.line_style, linewidth=1.5, label=c.key, marker='o' if len(c.x) == 1 else None)
         if chart.values.value: ax.fill_between(c.x, c.low, c.high, color=PALETTE[c.hue], alpha=.2, linewidth=.5)
     _looks(ax, chart)
     out = BytesIO()
