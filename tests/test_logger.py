@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import fsspec
 import pytest
 import torch
 from test_runner import data, runner
@@ -319,24 +320,39 @@ def test_files_that_are_moved_lose_nothing_when_the_run_is_carried_on(tmp_path):
     log = (out/f'{run.timestamp}.log').read_text()
     assert [log.count(f'Iter(train) [{o}/') for o in (1, 2, 3, 4)] == [1, 1, 1, 1]
 
+@pytest.mark.parametrize('keep', [True, False])
+def test_files_go_to_a_place_behind_a_url_too(tmp_path, keep):
+    hook = LoggerHook(1, out_dir=f'memory://{keep}/logs', keep_local=keep)
+    run = runner(work_dir=tmp_path/'work', max_iters=2, **ON, default_hooks=dict(logger=hook, checkpoint=None))
+    for more in (None, 2): run.train(iters=more)
+    there = f'/{keep}/logs/work/{run.timestamp}'
+    files = fsspec.filesystem('memory')
+    assert sorted(o.removeprefix(there) for o in files.find(there)) == [f'/{run.timestamp}.log', '/vis_data/scalars.json']
+    assert [json.loads(o)['step'] for o in files.cat(f'{there}/vis_data/scalars.json').splitlines()] == [1, 2, 2, 3, 4, 4]
+    assert bool(tree(run.work_dir)) is keep
+
+def test_a_place_that_cannot_be_reached_is_found_before_the_run_begins(tmp_path):
+    run = runner(work_dir=tmp_path/'work', default_hooks=dict(logger=dict(out_dir='nowhere://bucket/logs')))
+    with pytest.raises(ValueError, match='nowhere'): run.train()
+    assert run.iter == 0
+
 @pytest.mark.parametrize('suffix, found', [('.log', ['.log']), (['.json'], ['.json']), ((), [])])
 def test_only_files_with_an_ending_that_was_asked_for_are_copied(tmp_path, suffix, found):
     copied(tmp_path, out_suffix=suffix).train()
     assert [Path(o).suffix for o in tree(tmp_path/'out')] == found
 
 @pytest.mark.parametrize('given, error, text', [
-    (dict(out_dir='s3://bucket/x'), ValueError, 'out_dir must be a folder on the local disk'),
-    (dict(out_dir=3), TypeError, 'out_dir must be the path of a folder, got 3'),
+    (dict(out_dir=3), TypeError, 'out_dir must be a path or a URL, got 3'),
     (dict(file_client_args=dict(backend='disk')), ValueError, 'there is none'),
     (dict(out_dir='x', file_client_args=dict(backend='disk'), backend_args=dict(backend='local')), ValueError, 'give one of them'),
-    (dict(out_dir='x', backend_args=dict(backend='petrel')), ValueError, 'Mount the remote place as a folder'),
+    (dict(out_dir='x', backend_args=dict(backend='petrol')), ValueError, "there is no backend 'petrol'"),
     (dict(interval_exp_name=0), ValueError, 'interval_exp_name must be 1 or more'),
     (dict(interval=0), ValueError, 'interval must be 1 or more'),
     (dict(interval='10'), TypeError, 'interval must be a whole number')])
 def test_arguments_that_cannot_be_meant_are_refused_when_the_hook_is_made(given, error, text):
     with pytest.raises(error, match=re.escape(text)): LoggerHook(**given)
 
-def test_mmengines_words_for_the_local_disk_are_understood(tmp_path):
+def test_mmengines_words_for_the_disk_are_understood(tmp_path):
     LoggerHook(10, True, 1000, str(tmp_path), ('.log',), True, dict(backend='disk'))
     LoggerHook(out_dir=tmp_path, backend_args=dict(backend='local'))
 

@@ -7,13 +7,13 @@ __all__ = ['averages', 'line_items', 'TextLoggerHook']
 
 # %% ../../nbs/68_hooks.text.ipynb #e898ed91
 import json
-import shutil
 from pathlib import Path
 
 from ..core import clock_text
 from ..dist import is_main_process
+from ..files import store_of
 from ..hook import Hook, Whole
-from .logger import local_only
+from .logger import copy_to
 from ..logproc import is_lr, peak_memory, statistic
 from ..registry import HOOKS
 from ..visualizer import strict
@@ -50,12 +50,12 @@ class TextLoggerHook(Hook):
         ignore_last:bool=True, # no line for the last iterations of an epoch if they are fewer than `interval`
         reset_flag:bool=False, # accepted; averages are made where they are shown, so there is nothing to reset
         interval_exp_name:int=1000, # the name of the experiment is logged each so many iterations
-        out_dir=None, # folder to copy the files to at the end of the run
+        out_dir=None, # folder to copy the files to at the end of the run, a path or a URL
         out_suffix=('.log.json', '.log', '.py'), # names of files that are copied end so
         keep_local:bool=True, # whether they stay where they were, too
-        file_client_args=None, # None: files are copied to the local disk
+        file_client_args=None, # how `out_dir` is reached, see `store_of`
     ):
-        local_only(file_client_args)
+        store_of(out_dir or '.', file_client_args) # complains about what cannot be meant
         self.by_epoch,self.interval,self.ignore_last,self.reset_flag,self.interval_exp_name = by_epoch,interval,ignore_last,reset_flag,interval_exp_name
         self.out_dir,self.out_suffix,self.keep_local,self.file_client_args = out_dir,out_suffix,keep_local,file_client_args
 
@@ -96,12 +96,13 @@ class TextLoggerHook(Hook):
     def file(self, runner): return Path(runner.work_dir)/f'{runner.timestamp}.log.json'
     def after_run(self, runner):
         if self.out_dir is None or runner.work_dir is None or not is_main_process(): return
-        to,suffixes = Path(self.out_dir)/Path(runner.work_dir).name,(self.out_suffix,) if isinstance(self.out_suffix, str) else tuple(self.out_suffix)
+        suffixes = (self.out_suffix,) if isinstance(self.out_suffix, str) else tuple(self.out_suffix)
         for o in sorted(Path(runner.work_dir).rglob('*')):
-            if o.is_file() and o.name.startswith(runner.timestamp) and o.name.endswith(suffixes): self.copy(o, to, runner)
-    def copy(self, file, to, runner):
-        to.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, to/file.name)
+            if o.is_file() and o.name.startswith(runner.timestamp) and o.name.endswith(suffixes): self.copy(o, runner)
+    def copy(self, file, runner):
+        store,out = store_of(self.out_dir, self.file_client_args)
+        to = store.join(out, Path(runner.work_dir).name)
+        copy_to(store, file, store.join(to, file.name))
         if not self.keep_local: file.unlink()
         runner.logger.info(f'{file.name} is copied to {to}')
 
