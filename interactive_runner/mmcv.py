@@ -16,6 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from . import flexible, saving # noqa: F401 they add methods to the runner
+from .ckpt import load_run
 from .fp16 import auto_fp16, force_fp32
 from .hook import Hook
 from .hooks.average import EMAHook
@@ -87,6 +88,17 @@ class BaseRunner(Runner):
         return self
     @property
     def model_name(self): return type(self.model).__name__
+    _asked = None # what `resume` was called with, until there is data to stand in
+    def resume(self, filename, resume_optimizer=True, map_location='default', **kwargs):
+        "Go on from a checkpoint; before `run` has brought the data this is only noted, and done when the run begins"
+        how = dict(filename=filename, resume_optimizer=resume_optimizer, map_location=map_location, **kwargs)
+        if self.train_loop.workflow: return Runner.resume(self, **how)
+        if not Path(filename).is_dir(): load_run(filename) # complains now
+        self._asked,self._resume = how,True
+    def load_or_resume(self):
+        if self._asked is None or self._has_loaded: return Runner.load_or_resume(self)
+        Runner.resume(self, **self._asked)
+        self._has_loaded = True
     def _make_eval_loop(self, mode, cfg): return None
 
 # %% ../nbs/90_mmcv.ipynb #f6321e20

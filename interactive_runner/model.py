@@ -267,11 +267,12 @@ class IterStart:
         now:bool=True, # as things are now, or, if an iteration has begun, as they were at its start
         grads:bool=False, # also gradients
     ) -> dict:
-        "Buffers and gradients, in their order in the models"
+        "Buffers and gradients, in their order in the models; as things are now, the buffers that a model's own state has are left out"
         if self.slots is None: self.look()
         begun = self.marked and not now
         old = dict((id(p), g) for p,g in self.grads or ()) if begun else {}
-        return dict(buffers=self.saved if begun else [owner[nm] for owner,nm in self.slots],
+        passing = {(id(m._buffers), nm) for o in self.models for m in o.modules() for nm in m._non_persistent_buffers_set}
+        return dict(buffers=self.saved if begun else [owner[nm] if (id(owner), nm) in passing else None for owner,nm in self.slots],
                     grads=[old.get(id(p), p.grad) for p in self.params] if grads else [])
     @torch.no_grad()
     def load_state_dict(self, state:dict):
@@ -281,7 +282,8 @@ class IterStart:
             if len(own) != len(saved) or any(b is not None and a.shape != b.shape for a,b in zip(own, saved)):
                 raise ValueError(f"the {what} of the model are not those that were saved: there are {len(own)} here, and {len(saved)} in the file, "
                                  "or their shapes differ.")
-        for a,b in zip(self.buffers, state['buffers']): a.copy_(b)
+        for a,b in zip(self.buffers, state['buffers']):
+            if b is not None: a.copy_(b)
         for p,g in zip(self.params, state['grads']): p.grad = None if g is None else g.to(p, copy=True)
 
     def scale_grads(self, factor:float):

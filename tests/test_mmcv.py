@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -329,3 +331,49 @@ def test_learning_rate_configs_of_the_tutorial(config):
     rates = runner.message_hub.get_scalar('train/lr').data[0][::4]
     want = [.1, .01, .001] if 'step' in config else [.01+.09*(1+torch.cos(torch.tensor(torch.pi*p/3, dtype=torch.float64)).item())/2 for p in range(3)]
     assert rates == pytest.approx(want, abs=1e-12)
+
+# Off and on, and elsewhere
+
+def switched(kind, hook, moves):
+    "The run with `hook`, which is switched and moved by commands at these lines"
+    runner = make(kind).prepare([*loaders()], [('train', 2), ('val', 1)])
+    runner.register_training_hooks(dict(policy='CosineAnnealing', min_lr=.01), dict())
+    row = runner.register_hook(hook) if hook is not None else None
+    acts = dict(on=lambda: row.on(), off=lambda: row.off(), first=lambda: setattr(row, 'priority', 1), last=lambda: setattr(row, 'priority', 100))
+    for n,act in moves if row else ():
+        if runner.status != 'done': runner.step('line', n)
+        acts[act]()
+    if row: row.on()
+    return runner.train() and runner
+
+@pytest.mark.parametrize('kind', [EpochBasedRunner, IterBasedRunner])
+@pytest.mark.parametrize('hook', [lambda: EvalHook(loaders()[1], by_epoch=False), lambda: EvalHook(loaders()[1]),
+                                  lambda: dict(type='TextLoggerHook', interval=2)])
+@settings(max_examples=6, deadline=None)
+@given(moves=st.lists(st.tuples(st.integers(1, 17), st.sampled_from(['on', 'off', 'first', 'last'])), max_size=5))
+def test_a_hook_that_only_looks_changes_no_weight_however_it_is_switched_and_moved(kind, hook, moves):
+    plain,other = switched(kind, None, ()),switched(kind, hook(), moves)
+    assert all(torch.equal(a, b) for a,b in zip(plain.model.parameters(), other.model.parameters()))
+    assert plain.message_hub.get_scalar('train/lr').data[0].tolist() == other.message_hub.get_scalar('train/lr').data[0].tolist()
+
+@settings(max_examples=12, deadline=None)
+@given(moves=st.lists(st.tuples(st.integers(1, 17), st.sampled_from(['on', 'off', 'first', 'last'])), max_size=5))
+def test_weights_and_their_average_are_never_lost_however_the_average_is_switched_and_moved(moves):
+    runner = switched(EpochBasedRunner, EMAHook(momentum=.1), moves)
+    plain = switched(EpochBasedRunner, None, ())
+    hook = runner.hooks['EMAHook'].hook
+    hook.swap(runner, False)
+    assert all(torch.equal(a, b) for a,b in zip(runner.model.parameters(), plain.model.parameters()))
+
+@pytest.mark.parametrize('config', [dict(grad_clip=None), dict(type='GradientCumulativeOptimizerHook', cumulative_iters=2), dict(type='Fp16OptimizerHook')])
+def test_an_optimizer_hook_that_is_off_for_some_iterations_makes_no_step_in_them(config):
+    runner = make(IterBasedRunner).prepare([loaders()[0]], [('train', 1)])
+    row = runner.register_optimizer_hook(config)
+    runner.step('iter', 4)
+    before = weights(runner)
+    row.off()
+    runner.step('iter', 3)
+    assert all(torch.equal(a, b) for a,b in zip(before, runner.model.parameters()))
+    row.on()
+    runner.train()
+    assert runner.iter == 10 and not torch.equal(before[0], runner.model.linear.weight)

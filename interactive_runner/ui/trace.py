@@ -90,7 +90,7 @@ def sums(values, begins, ends):
 
 def past(values, counts) -> HistoryBuffer:
     "A history of these values"
-    res,n = HistoryBuffer(len(values)),len(values)
+    res,n = HistoryBuffer(max_length=len(values)),len(values)
     running = torch.tensor([values.sum(), counts.sum(), values.max(), values.min()], dtype=torch.float64)
     res.load_state_dict(dict(values=torch.from_numpy(values), counts=torch.from_numpy(counts), steps=None, running=running, total=n, max_length=n))
     return res

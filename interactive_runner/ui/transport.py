@@ -135,7 +135,7 @@ class Progress(View):
         "Estimated seconds until the end, None if unknown"
         runner = self.runner
         hub = getattr(runner, 'message_hub', None)
-        eta = hub.get_info('eta') if hub else None
+        eta = hub.get_info('eta') if hub and self.player.mode == 'train' else None # a validation has one of its own
         if eta is None and rate and runner.max_iters: eta = (runner.max_iters-runner.iter)/rate
         return eta
 
