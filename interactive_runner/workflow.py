@@ -8,7 +8,7 @@ __all__ = ['StepsAdapter', 'check_workflow', 'Turns', 'TurnsVal', 'EpochTurns', 
 # %% ../nbs/44_workflow.ipynb #4a778d6c
 from .core import choices, closest
 from .data import Batches
-from .loop import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop, ValLoop
+from .loop import DataLoop, EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop, ValLoop
 from .model import Adapter
 from .stage import commits
 
@@ -185,6 +185,14 @@ class IterTurns(Turns, IterBasedTrainLoop):
     max_iters = property(lambda self: self.end, lambda self, n: setattr(self, 'end', n))
     @property
     def complete(self): return self.iter
+    @property
+    def validates(self): return any(mode == 'val' for mode,_ in self.workflow)
+    def state_dict(self, now=True, batch=False):
+        "Beside its own, where the pass over the batches of validation stands, which goes on from turn to turn"
+        return super().state_dict(now, batch) | dict(val=DataLoop.state_dict(self.val_loop, now=False) if self.validates else None)
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        if state['val'] is not None and self.validates: DataLoop.load_state_dict(self.val_loop, state['val'])
     def run(self):
         yield 'before_train'
         yield 'before_train_epoch'

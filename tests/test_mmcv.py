@@ -377,3 +377,19 @@ def test_an_optimizer_hook_that_is_off_for_some_iterations_makes_no_step_in_them
     row.on()
     runner.train()
     assert runner.iter == 10 and not torch.equal(before[0], runner.model.linear.weight)
+
+@pytest.mark.parametrize('kind', [EpochBasedRunner, IterBasedRunner])
+@pytest.mark.parametrize('n', [1, 5, 8])
+def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, tmp_path):
+    def ready():
+        runner = make(kind)
+        runner.register_training_hooks(dict(policy='poly', power=2., by_epoch=False), dict())
+        return runner
+    flow = lambda runner: runner.prepare([*loaders()], [('train', 2), ('val', 1)])
+    whole,half,rest = flow(ready()),flow(ready()),ready()
+    whole.train()
+    half.run_until(iter=n)
+    rest.resume(half.save_checkpoint(str(tmp_path), 'middle.pth'))
+    flow(rest).train()
+    assert (rest.iter, rest.epoch) == (whole.iter, whole.epoch) and all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), rest.model.parameters()))
+    for k in ('train/loss', 'train/lr', 'val/loss'): assert whole.message_hub.get_scalar(k).data[0].tolist() == rest.message_hub.get_scalar(k).data[0].tolist(), k
