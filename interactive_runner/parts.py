@@ -96,6 +96,8 @@ def check(
     check_kind('compile', given['compile'], bool, Mapping)
     check_kind('resume', given['resume'], bool, str, Path)
     for nm in ('load_from', 'work_dir'): check_kind(nm, given[nm], str, Path)
+    if '://' in str(given['work_dir']):
+        raise ValueError(f"work_dir is a folder of this machine, got {str(given['work_dir'])!r}. Checkpoints can go there: CheckpointHook(out_dir=...).")
     check_kind('experiment_name', given['experiment_name'], str)
     check_kind('cfg', given['cfg'], Config, Mapping)
     if isinstance(given['model'], type): raise TypeError(f"model is the class {given['model'].__name__}; pass an object of it, or dict(type=...).")

@@ -679,3 +679,8 @@ def test_processes_differ_in_their_seed_where_that_is_asked_for_and_a_determinis
     finally:
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.deterministic = False
+
+def test_a_work_dir_that_is_a_url_is_refused_before_a_folder_of_that_name_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r'a folder of this machine.*out_dir'): Runner(nn.Linear(1, 1), 'memory://runs')
+    assert not list(tmp_path.iterdir())
