@@ -1,13 +1,17 @@
 "Two processes: what they say to each other, how they share the data, and that the numbers are those of one."
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed, multiprocessing, nn
+from torch.utils.data import DataLoader, DistributedSampler
 from torchmetrics.classification import MulticlassF1Score
 
 from interactive_runner import dist
 from interactive_runner.evaluator import BaseMetric, DumpResults, Evaluator
+from interactive_runner.hooks.evaluation import DistEvalHook
+from interactive_runner.hub import MessageHub
 from interactive_runner.loader import build_dataloader
 from interactive_runner.metric import accuracy
 
@@ -36,6 +40,28 @@ def evaluated(made, n):
 
 def metrics(): return Evaluator([accuracy, MulticlassF1Score(num_classes=2), Order()])
 
+class Judged(torch.utils.data.Dataset):
+    "Says whether the results are those of its samples, in order"
+    def __len__(self): return 7
+    def __getitem__(self, i): return dict(x=torch.tensor(float(i)))
+    def evaluate(self, results, logger=None): return dict(right=float(results == [float(i) for i in range(7)]))
+
+class Shifted(nn.Module):
+    "Adds the mean of its normalization, which is another one in each process"
+    def __init__(self, rank):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+        self.norm.running_mean.fill_(rank)
+    def forward(self, x, return_loss=True): return (x+self.norm.running_mean).tolist()
+
+def judged(rank):
+    "What `DistEvalHook` finds, None where it finds nothing"
+    share = DataLoader(Judged(), batch_size=2, sampler=DistributedSampler(Judged(), shuffle=False))
+    runner = SimpleNamespace(model=Shifted(rank), message_hub=MessageHub(f'judged {rank}'), logger=None, epoch=0, iter=4)
+    DistEvalHook(share).after_train_epoch(runner)
+    found = runner.message_hub.log_scalars.get('val/right')
+    return found and found.current()
+
 def failure(fn):
     try: fn()
     except Exception as e: return type(e).__name__,str(e)
@@ -52,7 +78,7 @@ def talk(rank):
         failed=failure(lambda: dist.from_main(lambda: 1/0)), seeds=seeds, barrier=dist.barrier(),
         sampler_seed=build_dataloader(dict(dataset=data(4), sampler=dict(type='DefaultSampler')), seed=rank, diff_rank_seed=True).sampler.seed,
         shares={k: [x[:, 0].tolist() for x,_ in loader(7, round_up=k, shuffle=False)] for k in (True, False)},
-        even=evaluated(metrics(), 12), odd=evaluated(Evaluator(Order()), 13), metric_failed=failure(lambda: evaluated(Evaluator(Fails()), 4)))
+        judged=judged(rank), even=evaluated(metrics(), 12), odd=evaluated(Evaluator(Order()), 13), metric_failed=failure(lambda: evaluated(Evaluator(Fails()), 4)))
 
 def process(rank, folder):
     os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
@@ -107,6 +133,9 @@ def test_the_numbers_of_two_processes_are_those_of_one(both):
         assert found['order'] == alone['order']
         assert [found[k] for k in ('accuracy', 'MulticlassF1Score')] == pytest.approx([alone[k] for k in ('accuracy', 'MulticlassF1Score')])
     assert of(both, 'odd') == [evaluated(Evaluator(Order()), 13)]*2
+
+
+def test_the_main_process_judges_the_results_of_all_under_its_own_normalization(both): assert of(both, 'judged') == [1., None]
 
 
 def test_predictions_of_two_processes_are_in_one_file_in_the_order_of_the_data(folder, both, tmp_path):

@@ -132,6 +132,7 @@ def test_evaluating_each_fifth_epoch():
     runner.register_hook(EvalHook(loaders()[1], interval=5))
     go(runner)
     assert len(runner.message_hub.get_scalar('val/acc')) == 2
+    assert EvalHook(loaders()[1], by_epoch=False).priority == 'LOW' and EvalHook(loaders()[1]).priority == 'NORMAL'
 
 def test_a_resumed_run_is_evaluated_before_it_trains(tmp_path):
     first = make(max_epochs=5, work_dir=str(tmp_path))
