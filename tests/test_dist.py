@@ -78,7 +78,8 @@ def talk(rank):
         failed=failure(lambda: dist.from_main(lambda: 1/0)), seeds=seeds, barrier=dist.barrier(),
         sampler_seed=build_dataloader(dict(dataset=data(4), sampler=dict(type='DefaultSampler')), seed=rank, diff_rank_seed=True).sampler.seed,
         shares={k: [x[:, 0].tolist() for x,_ in loader(7, round_up=k, shuffle=False)] for k in (True, False)},
-        judged=judged(rank), even=evaluated(metrics(), 12), odd=evaluated(Evaluator(Order()), 13), metric_failed=failure(lambda: evaluated(Evaluator(Fails()), 4)))
+        judged=judged(rank), even=evaluated(metrics(), 12), odd=evaluated(Evaluator(Order()), 13),
+        metric_failed=failure(lambda: evaluated(Evaluator(Fails()), 4)))
 
 def process(rank, folder):
     os.environ['GLOO_SOCKET_IFNAME'] = 'lo'

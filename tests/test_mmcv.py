@@ -395,3 +395,14 @@ def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, tmp
     assert (rest.iter, rest.epoch) == (whole.iter, whole.epoch) and all(torch.equal(a, b) for a,b in zip(whole.model.parameters(), rest.model.parameters()))
     values = lambda runner: {k: runner.message_hub.get_scalar(k).data[0].tolist() for k in ('train/loss', 'train/lr', 'val/loss')}
     assert values(rest) == values(whole)
+
+def test_helpers_of_the_base_find_everything_on_the_runner():
+    class Last(Hook):
+        def __init__(self): self.seen = []
+        def after_train_iter(self, runner):
+            if self.end_of_epoch(runner): self.seen.append((runner.epoch, self.is_last_epoch(runner), self.is_last_iter(runner)))
+            elif self.every_n_inner_iters(runner, 2): self.seen.append(runner.inner_iter)
+    hook,runner = Last(),make()
+    runner.register_hook(hook)
+    go(runner)
+    assert hook.seen == [1, (0, False, False), 1, (1, False, False), 1, (2, True, True)]
