@@ -206,7 +206,9 @@ class TrainLoop(DataLoop):
         for nm,v in state['decided'].items(): setattr(self, nm, v)
     def needs_grads(self, now):
         "Whether gradients go into a step that is to come: they are part of an open cycle"
-        if self.stands_back: return any(o.inner_count % o.accumulative_counts for o in self.wrappers)
+        if self.stands_back:
+            collects = getattr(getattr(self.runner.optim_owner, 'hook', None), 'collects', False)
+            return collects or any(o.inner_count % o.accumulative_counts for o in self.wrappers)
         return self.due is False or (self.due is None and self.cycle > 0) if now else self.cycle > 0
     def give_up(self):
         super().give_up()

@@ -381,10 +381,11 @@ def test_an_optimizer_hook_that_is_off_for_some_iterations_makes_no_step_in_them
 
 @pytest.mark.parametrize('kind', [EpochBasedRunner, IterBasedRunner])
 @pytest.mark.parametrize('n', [1, 5, 8])
-def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, tmp_path):
+@pytest.mark.parametrize('optim', [dict(), dict(type='GradientCumulativeOptimizerHook', cumulative_iters=3)])
+def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, optim, tmp_path):
     def ready():
         runner = make(kind)
-        runner.register_training_hooks(dict(policy='poly', power=2., by_epoch=False), dict())
+        runner.register_training_hooks(dict(policy='poly', power=2., by_epoch=False), optim)
         return runner
     flow = lambda runner: runner.prepare([*loaders()], [('train', 2), ('val', 1)])
     whole,half,rest = flow(ready()),flow(ready()),ready()

@@ -28,6 +28,8 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     ):
         super().__init__(**kwargs)
         self.cumulative_iters = cumulative_iters
+    @property
+    def collects(self): return self.cumulative_iters > 1 # checkpoints hold the gradients then
     def cycle(self, runner) -> tuple:
         "The first iteration of this cycle, and how many it has"
         n,last = self.cumulative_iters,runner.max_iters
