@@ -196,8 +196,8 @@ def active(
     runner, # a run
     kind:type, # a class of hooks
 ) -> list:
-    "The hooks of that kind that are switched on"
-    return [r.hook for r in runner.player.hooks.rows if r.enabled and isinstance(r.hook, kind)]
+    "The hooks of that kind that are switched on, also where a cell has defined the class anew"
+    return [r.hook for r in runner.player.hooks.rows if r.enabled and kind.__name__ in [c.__name__ for c in type(r.hook).__mro__]]
 
 def _schedules(
     runner, own # its optimizers by name
