@@ -13,7 +13,7 @@ step 'ruff'
 ruff check
 
 step 'notebooks'
-timeout 900 nbdev_test --n_workers 2 --timing --do_print
+timeout 900 python tools/pages.py --n_workers 2 --timing --do_print
 
 step 'chromium'
 CHROMIUM=$(python tools/chromium.py)
