@@ -404,10 +404,12 @@ class ValLoop(DataLoop):
     @commits('iter')
     def commit(self):
         if self.outputs is not None: # it is None if the batch was skipped
-            self.sums.add(self.losses, batch_size(self.data_batch))
+            self.sums.add(self.losses, self.weight)
             self._evaluator('commit')
         self.iter += 1
         self.end_iter()
+    @property
+    def weight(self): return batch_size(self.data_batch)
     def evaluate(self): self.metrics = self.sums.compute() | self.evaluator.evaluate(self.size)
     @property
     def size(self):

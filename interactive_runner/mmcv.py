@@ -102,8 +102,6 @@ class BaseRunner(Runner):
         self.train_loop.check()
         self.val_loop = self.train_loop.val_loop if 'val' in dict(workflow) else None
         return self
-    @property
-    def model_name(self): return type(self.model).__name__
     _asked = None # what `resume` was called with, until there is data to stand in
     def resume(self, filename, resume_optimizer=True, map_location='default', **kwargs):
         "Go on from a checkpoint; before `run` has brought the data this is only noted, and done when the run begins"
@@ -115,7 +113,6 @@ class BaseRunner(Runner):
         if self._asked is None or self._has_loaded: return Runner.load_or_resume(self)
         Runner.resume(self, **self._asked)
         self._has_loaded = True
-    def _make_eval_loop(self, mode, cfg): return None
 
 # %% ../nbs/90_mmcv.ipynb #f6321e20
 @RUNNERS.register_module()

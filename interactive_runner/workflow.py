@@ -59,25 +59,30 @@ class Turns(TrainLoop):
     workflow,passes = (),() # pairs of mode and turns; the batches of each part
     part = turn = 0 # which part is on; how many of its turns are complete
     val_due = False
-    def __init__(self, end=None):
-        self.runner = self.described = None
-        self.val_begin,self.intervals,self.val_loop = 1,[(0, 1)],self.val_kind(self)
-        self.end = end
+    def __init__(self, end=None): self.runner,self.val_loop,self.end = None,None,end
+    @property
+    def end(self): return getattr(self, self.end_name)
+    @end.setter
+    def end(self, n): setattr(self, self.end_name, n)
     def fill(self,
         loaders, # one for each part
         workflow, # such as [('train', 2), ('val', 1)]
     ):
         "Say what to go over, and in which turns"
         check_workflow(workflow, loaders)
-        self.passes,self.workflow = [Batches(o) for o in loaders],[tuple(o) for o in workflow]
+        self.passes,self.workflow,self.val_loop = [Batches(o) for o in loaders],[tuple(o) for o in workflow],self.val_kind(self)
     def check(self):
         "Complain about what is missing, before the run begins"
         if not self.workflow: raise RuntimeError("there is nothing to train on yet: call run(data_loaders, workflow), such as run([loader], [('train', 1)]).")
         if self.end is None: raise RuntimeError(f"how long to train? Give {self.end_name}= to the runner, or to run().")
     @property
     def training_now(self): return self.workflow[self.part][0] == 'train'
+    def pass_of(self, mode):
+        "The batches of the part that is on, or, if that is of the other mode, of the first of this mode"
+        here = (self.workflow[self.part],self.passes[self.part])
+        return next(b for (o,_),b in [here, *zip(self.workflow, self.passes)] if o == mode)
     @property
-    def batches(self): return self.passes[self.part] if self.training_now else next(b for (mode,_),b in zip(self.workflow, self.passes) if mode == 'train')
+    def batches(self): return self.pass_of('train')
     @property
     def dataloader(self): return self.batches.loader if self.workflow else None
     @property
@@ -92,6 +97,7 @@ class Turns(TrainLoop):
         self.part = (self.part+1) % len(self.workflow)
         self.turn = 0
         if self.part and self.training_now and self.complete >= self.end: self.next_part()
+    def is_val_due(self, n, last): return False # it has its turns
     @commits('val')
     def commit_val(self):
         self.val_loop.end_turn()
@@ -116,15 +122,9 @@ class TurnsVal(ValLoop):
     "The validation of a workflow"
     def __init__(self, turns):
         self.turns = turns
-        super().__init__(None, ())
+        super().__init__(turns.runner, ())
     @property
-    def runner(self): return self.turns.runner
-    @runner.setter
-    def runner(self, o): "It is that of the loop it belongs to"
-    @property
-    def batches(self):
-        own = [b for (mode,_),b in zip(self.turns.workflow, self.turns.passes) if mode == 'val']
-        return self.turns.passes[self.turns.part] if own and not self.turns.training_now else own[0]
+    def batches(self): return self.turns.pass_of('val')
     @property
     def dataloader(self): return self.batches.loader
     @property
@@ -133,17 +133,11 @@ class TurnsVal(ValLoop):
     def end_turn(self): self.restart()
     @property
     def weight(self): return self.outputs.get('num_samples', 1)
-    @commits('iter')
-    def commit(self):
-        if self.outputs is not None: self.sums.add(self.losses, self.weight)
-        self.iter += 1
-        self.end_iter()
 
 # %% ../nbs/44_workflow.ipynb #ff238bbd
 class EpochTurns(Turns, EpochBasedTrainLoop):
     "A workflow of epochs"
     val_kind,end_name = TurnsVal,'max_epochs'
-    max_epochs = property(lambda self: self.end, lambda self, n: setattr(self, 'end', n))
     @property
     def complete(self): return self.epoch
     def run(self):
@@ -177,20 +171,21 @@ class TurnVal(TurnsVal):
         for k,v in self.losses.items() if self.outputs is not None else (): self.runner.message_hub.update_scalar(f'val/{k}', v)
         self.iter += 1
         self.end_iter()
-        if not self.has_batches: self.end_pass()
+        if self.ended: self.end_pass()
 
 class IterTurns(Turns, IterBasedTrainLoop):
     "A workflow of iterations"
     val_kind,end_name = TurnVal,'max_iters'
-    max_iters = property(lambda self: self.end, lambda self, n: setattr(self, 'end', n))
     @property
     def complete(self): return self.iter
     @property
     def validates(self): return any(mode == 'val' for mode,_ in self.workflow)
     def state_dict(self, now=True, batch=False):
-        "Beside its own, where the pass over the batches of validation stands, which goes on from turn to turn"
-        return super().state_dict(now, batch) | dict(val=DataLoop.state_dict(self.val_loop, now=False) if self.validates else None)
+        "Beside its own, where the passes over the batches of all parts stand, which go on from turn to turn"
+        return super().state_dict(now, batch) | dict(passes=[o.state_dict() for o in self.passes],
+                                                     val=DataLoop.state_dict(self.val_loop, now=False) if self.validates else None)
     def load_state_dict(self, state):
+        for o,at in zip(self.passes, state['passes']): o.load_state_dict(at)
         super().load_state_dict(state)
         if state['val'] is not None and self.validates: DataLoop.load_state_dict(self.val_loop, state['val'])
     def run(self):
@@ -207,5 +202,5 @@ class IterTurns(Turns, IterBasedTrainLoop):
     def commit(self):
         self.end_iter()
         self.iter += 1
-        if not self.has_batches: self.end_pass()
+        if self.ended: self.end_pass()
         self.next_turn()

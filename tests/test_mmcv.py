@@ -397,6 +397,34 @@ def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, opt
     values = lambda runner: {k: runner.message_hub.get_scalar(k).data[0].tolist() for k in ('train/loss', 'train/lr', 'val/loss')}
     assert values(rest) == values(whole)
 
+@pytest.mark.parametrize('n', [None])
+def test_each_part_of_a_workflow_of_iterations_goes_over_its_own_loader_from_turn_to_turn(n, tmp_path):
+    class Diary:
+        def __init__(self): self.seen = []
+        def after_iter(self, runner): self.seen += runner.data_batch['x'][:, 0].tolist()
+    def ready():
+        runner,diary = make(IterBasedRunner),Diary()
+        runner.register_training_hooks(None, dict())
+        runner.register_hook(diary)
+        return runner,diary
+    sets = Numbers(6),Numbers(15, 1),Numbers(9, 2),Numbers(6, 3)
+    flow = [('train', 1), ('train', 2), ('val', 1), ('val', 1)]
+    go = lambda runner: runner.prepare([DataLoader(o, batch_size=3) for o in sets], flow)
+    (runner,diary),(rest,after) = ready(),ready()
+    go(runner)
+    if n is not None:
+        runner.run_until(iter=n)
+        rest.resume(runner.save_checkpoint(str(tmp_path), 'middle.pth'))
+        go(rest).train()
+    else: runner.train()
+    want,at = [],[0]*4
+    for turn in range(4): # 3 + 3 + 3 + 1 iterations of training
+        for i in (0, 1, 1, 2, 3):
+            if turn == 3 and i == 1: continue # beyond the end, but its validation is due
+            want += sets[i].x[[(at[i]+j) % len(sets[i]) for j in range(3)], 0].tolist()
+            at[i] += 3
+    assert diary.seen + after.seen == want
+
 def test_helpers_of_the_base_find_everything_on_the_runner():
     class Last(Hook):
         def __init__(self): self.seen = []
