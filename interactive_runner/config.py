@@ -6,17 +6,15 @@
 __all__ = ['ConfigDict', 'merge', 'Config', 'import_modules', 'DictAction']
 
 # %% ../nbs/02_config.ipynb #e5d15e7d
-import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, unicodedata, warnings
+import ast, difflib, importlib.util, json, os, re, warnings
 from argparse import Action
 from copy import deepcopy
 from importlib import import_module
-from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
 import yaml
 from fastcore.basics import patch
-from fastcore.xtras import truncstr
-from .core import choices, closest, words
+from .core import choices, closest
+from .source import dotted, is_helper, shown, to_json, to_py, to_yaml
 
 # %% ../nbs/02_config.ipynb #65d79484
 def _own(o):
@@ -92,15 +90,13 @@ def merge(
     return new
 
 # %% ../nbs/02_config.ipynb #04666c34
-def _path(at): return '.'.join(map(str, at))
-
 def _override(old, new, lists, at):
     "What replaces `old` when `new` is given for it"
     if not isinstance(new, dict): return new
     if old is None or new.get('_delete_'): old = {}
     if isinstance(old, dict): return merge(old, new, lists, at)
     if lists and isinstance(old, (list, tuple)): return _override_items(old, new, at)
-    raise TypeError(f"{_path(at)} is of type {type(old).__name__} in the base and a dict in the change, which cannot be merged. "
+    raise TypeError(f"{dotted(at)} is of type {type(old).__name__} in the base and a dict in the change, which cannot be merged. "
                     "Give the dict _delete_=True to replace what was there.")
 
 # %% ../nbs/02_config.ipynb #2c805e87
@@ -108,166 +104,9 @@ def _override_items(old, new, at):
     "A copy of the list or tuple `old` with changes given as a dict of index -> change"
     items,inside = list(old),[str(i) for i in range(-len(old), len(old))]
     for k,v in new.items():
-        if str(k) not in inside: raise KeyError(f"{_path(at)} is a {type(old).__name__} of {len(old)}: {k!r} is no index of it")
+        if str(k) not in inside: raise KeyError(f"{dotted(at)} is a {type(old).__name__} of {len(old)}: {k!r} is no index of it")
         items[int(k)] = _override(items[int(k)], v, True, (*at, k))
     return tuple(items) if isinstance(old, tuple) else items
-
-# %% ../nbs/02_config.ipynb #d27866ac
-def _is_name(k):
-    "Can the string `k` be a keyword argument, and come back as it is?"
-    return (type(k) is str and k.isidentifier() and not keyword.iskeyword(k) and k != '__debug__'
-            and unicodedata.normalize('NFKC', k) == k)
-
-# %% ../nbs/02_config.ipynb #cc8378c9
-def _shown(o):
-    "The text of any object, on one line that is not too long"
-    return truncstr(' '.join(words(o).split()), 100)
-
-_leaves = {bool: bool, int: int.__int__, float: float.__float__, str: str.__str__, bytes: bytes}
-
-def _leaf(o, kinds=_leaves):
-    "`o` as a plain value of one of the types `kinds`, `...` if it is none"
-    if o is None: return o
-    return next((f(o) for t,f in _leaves.items() if t in kinds and isinstance(o, t)), ...)
-
-# %% ../nbs/02_config.ipynb #19aae6f5
-def _place(o):
-    "The module and the dotted name under which `o` can be imported, None if there are none"
-    if hasattr(o, '__qualname__'): module,name = getattr(o, '__module__', None) or '', o.__qualname__
-    else: module,_,name = words(o).rpartition('.')
-    if not all(map(_is_name, [*module.split('.'), *name.split('.')])): return
-    try: found = attrgetter(name)(sys.modules[module])
-    except (KeyError, AttributeError): return
-    if found is o or inspect.ismethod(o) and found == o: return module,name
-
-# %% ../nbs/02_config.ipynb #7757b919
-class _Source:
-    "Values as Python source; `imports` collects what the source needs"
-    def __init__(self, strict=True): self.strict,self.imports = strict,{}
-    def node(self, o, at=()):
-        "A string for a leaf, (opening, [(what stands before, node)], closing) for a container"
-        if isinstance(o, dict): return self.mapping(o, at)
-        if isinstance(o, (list, tuple, set)) and o: return self.sequence(o, at)
-        for t in (list, tuple, set):
-            if isinstance(o, t): return repr(t())
-        v = _leaf(o)
-        if isinstance(v, float) and not math.isfinite(v): return f"float('{v}')"
-        return self.imported(o, at) if v is ... else repr(v)
-
-# %% ../nbs/02_config.ipynb #5ede0bef
-@patch
-def mapping(self:_Source, o, at):
-    "The node of a dict"
-    named = all(map(_is_name, o))
-    items = [(f'{k}=' if named else f'{_flat(self.node(k, at))}: ', self.node(v, (*at, k))) for k,v in o.items()]
-    return ('dict(', items, ')') if named else ('{', items, '}')
-
-def _order(o):
-    "A key to sort the items of a set by, whose own order changes from process to process"
-    src = _Source(strict=False)
-    return _flat(src.node(o)),[*src.imports]
-
-@patch
-def sequence(self:_Source, o, at):
-    "The node of a list, tuple or set that is not empty"
-    nodes = [self.node(v, (*at, i)) for i,v in enumerate(sorted(o, key=_order) if isinstance(o, set) else o)]
-    op,cl = ('[',']') if isinstance(o, list) else ('{','}') if isinstance(o, set) else ('(',')' if len(o) > 1 else ',)')
-    return op,[('', n) for n in nodes],cl
-
-# %% ../nbs/02_config.ipynb #8a8332d4
-@patch
-def imported(self:_Source, o, at):
-    "The source of an object that is known by a name"
-    place = _place(o)
-    if place: return self.alias(*place)
-    if self.strict: raise TypeError(f"{_path(at) or 'the config'} is {_shown(o)}, which cannot be written: it has no name under which it could be imported. "
-                                    "Give a class or a function of a module, or a dict with a type and its arguments.")
-    return _shown(o)
-
-@patch
-def alias(self:_Source, module, name):
-    "The source of `module.name`, importing what is needed"
-    first,*rest = name.split('.')
-    new,taken = f'_{first}',{*self.imports.values(), *_reserved}
-    while new in taken: new += '_'
-    return '.'.join([self.imports.setdefault((module, first), new), *rest])
-
-# %% ../nbs/02_config.ipynb #76281ab4
-def _flat(node):
-    "A node on one line"
-    if isinstance(node, str): return node
-    op,items,cl = node
-    return op + ', '.join(k + _flat(o) for k,o in items) + cl
-
-def _layout(node, before='', pad='', width=100):
-    "A node in lines that are no longer than `width` where that can be; `before` stands in front of it already"
-    line = _flat(node)
-    if isinstance(node, str) or not node[1] or len(pad + before + line) <= width: return line
-    (op,items,cl),inner = node,pad + '    '
-    body = ''.join(f'{inner}{k}{_layout(o, k, inner, width)},\n' for k,o in items)
-    return f'{op}\n{body}{pad}{cl[-1]}'
-
-# %% ../nbs/02_config.ipynb #0e7b8275
-_reserved = '_base_', '_config_', '_delete_'
-
-def _is_helper(k, v):
-    "Is a variable of a config file no part of the config?"
-    return k.startswith('_') and k != '_delete_' or isinstance(v, (type, ModuleType)) or inspect.isroutine(v)
-
-def _is_variable(k, v):
-    "Can the item be a variable of a config file?"
-    return _is_name(k) and not k.startswith('_') and not _is_helper(k, v) and k not in ('dict', 'set', 'float')
-
-# %% ../nbs/02_config.ipynb #fb90a018
-def _to_py(cfg:dict, strict=True):
-    "The Python source of a config"
-    src = _Source(strict)
-    if all(_is_variable(k, v) for k,v in cfg.items()): parts = {f'{k} = ': src.node(v, (k,)) for k,v in cfg.items()}
-    else: parts = {'_config_ = ': src.node(cfg)}
-    lines = [f'from {mod} import {name} as {alias}' for (mod,name),alias in src.imports.items()]
-    lines += [''] * bool(lines) + [k + _layout(o, k) for k,o in parts.items()]
-    return _escaped('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
-
-# %% ../nbs/02_config.ipynb #84785516
-_opening = re.compile(r'\{\{(?=\s*(?:\$|_base_\.|file[A-Z]))')
-
-def _escaped(text, brace):
-    "`text` in which nothing looks like a variable: the second brace of each is an escape"
-    return _opening.sub(brace, text)
-
-# %% ../nbs/02_config.ipynb #8d7fef57
-_kinds = {'.json': (bool, int, float, str), '.yaml': (bool, int, float, str, bytes)}
-
-_comes_back = { # does a value of these types, or a key, come back when it is read?
-    '.json': lambda v, key: isinstance(v, str) if key else not isinstance(v, float) or math.isfinite(v),
-    '.yaml': lambda v, key: not (isinstance(v, str) and _opening.search(v))}
-
-def _check_data(o, fmt, at=()):
-    "A copy of `o` in plain types, all of which the format can hold"
-    if isinstance(o, dict): return {_check_leaf(k, fmt, at, key=True): _check_data(v, fmt, (*at, k)) for k,v in o.items()}
-    if isinstance(o, list): return [_check_data(v, fmt, (*at, i)) for i,v in enumerate(o)]
-    if isinstance(o, set) and fmt == '.yaml': return {_check_leaf(v, fmt, at) for v in o}
-    return _check_leaf(o, fmt, at)
-
-# %% ../nbs/02_config.ipynb #ad39eb63
-def _check_leaf(o, fmt, at, key=False):
-    "The plain value of `o`, if the format can hold it"
-    v = _leaf(o, _kinds[fmt])
-    if v is not ... and _comes_back[fmt](v, key): return v
-    what = f'has the key {_shown(o)}' if key else f'is {_shown(o)}'
-    raise TypeError(f"{_path(at) or 'the config'} {what} ({type(o).__name__}), which {fmt[1:]} cannot hold so that it comes back: write a .py file")
-
-# %% ../nbs/02_config.ipynb #cec41cbd
-def _to_json(cfg):
-    "The JSON text of a config"
-    text = json.dumps(_check_data(cfg, '.json'), indent=2, ensure_ascii=False)
-    return _escaped(text, r'{\\u007b') + '\n'
-
-def _to_yaml(cfg):
-    "The YAML text of a config"
-    data = _check_data(cfg, '.yaml')
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    return yaml.safe_dump(data, sort_keys=False) if re.search('[\x85\u2028\u2029\ufeff]', text) else text # YAML would read these as line breaks, or not at all
 
 # %% ../nbs/02_config.ipynb #d21f4203
 _variable = re.compile(r'\{\{\s*(?:\$\s*(?P<env>\w+)\s*(?P<default>:[^{}\n]*)?|_base_\.(?P<base>\w+(?:\.\w+)*)|(?P<file>file[A-Z]\w*))\s*\}\}')
@@ -372,7 +211,7 @@ class _PyDoc(_Doc):
         ns = {f'{self.tag}{i}v': self.typed(m) for i,m in enumerate(self.found) if f'{self.tag}{i}v' in names}
         ns |= {'__name__': '__config__', '__file__': self.filename}
         exec(compile(_Filled(self).visit(self.tree), self.filename, 'exec'), ns)
-        return {k: v for k,v in ns.items() if not _is_helper(k, v)} | ns.get('_config_', {})
+        return {k: v for k,v in ns.items() if not is_helper(k, v)} | ns.get('_config_', {})
 
 # %% ../nbs/02_config.ipynb #027f14ef
 class _YamlDoc(_Doc):
@@ -415,7 +254,7 @@ def _base_path(
     folder, # of the file that inherits
 ) -> Path:
     "The file that is inherited"
-    if not isinstance(name, str): raise TypeError(f"_base_ must be a string or a list of strings, not {_shown(name)}")
+    if not isinstance(name, str): raise TypeError(f"_base_ must be a string or a list of strings, not {shown(name)}")
     pkg,sep,rest = name.partition('::')
     if not sep: return folder/name
     spec = importlib.util.find_spec(pkg)
@@ -514,7 +353,7 @@ class Config(_Delegating):
     ):
         if isinstance(cfg_dict, Config): cfg_dict = cfg_dict._cfg_dict
         if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(
-            f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
+            f"a config is made of a dict, not of {shown(cfg_dict)}; a file is read by Config.fromfile")
         vars(self).update(_cfg_dict=_checked(ConfigDict(cfg_dict or {})), filename=None if filename is None else str(filename),
                           text=text, env_variables=dict(env_variables or {}))
     def __repr__(self): return f'{type(self).__name__}({self._cfg_dict}, filename={self.filename!r})'
@@ -562,12 +401,12 @@ def fromstring(cls:Config,
     return cfg
 
 # %% ../nbs/02_config.ipynb #39d6dc21
-_writers = {'.py': _to_py, '.yaml': _to_yaml, '.yml': _to_yaml, '.json': _to_json}
+_writers = {'.py': to_py, '.yaml': to_yaml, '.yml': to_yaml, '.json': to_json}
 
 @patch(as_prop=True)
 def pretty_text(self:Config) -> str:
     "The config as Python source"
-    return _to_py(self._cfg_dict, strict=False)
+    return to_py(self._cfg_dict, strict=False)
 
 @patch
 def dump(self:Config,
