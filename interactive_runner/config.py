@@ -6,15 +6,14 @@
 __all__ = ['ConfigDict', 'merge', 'Config', 'import_modules', 'DictAction']
 
 # %% ../nbs/02_config.ipynb #e5d15e7d
-import ast, difflib, importlib.util, json, os, re, warnings
+import ast, difflib, importlib.util, os, warnings
 from argparse import Action
-from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
-import yaml
 from fastcore.basics import patch
 from .core import choices, closest
-from .source import dotted, is_helper, shown, to_json, to_py, to_yaml
+from .source import dotted, shown, to_json, to_py, to_yaml
+from .template import DOCS
 
 # %% ../nbs/02_config.ipynb #65d79484
 def _own(o):
@@ -108,146 +107,6 @@ def _override_items(old, new, at):
         items[int(k)] = _override(items[int(k)], v, True, (*at, k))
     return tuple(items) if isinstance(old, tuple) else items
 
-# %% ../nbs/02_config.ipynb #d21f4203
-_variable = re.compile(r'\{\{\s*(?:\$\s*(?P<env>\w+)\s*(?P<default>:[^{}\n]*)?|_base_\.(?P<base>\w+(?:\.\w+)*)|(?P<file>file[A-Z]\w*))\s*\}\}')
-
-_file_variables = dict(
-    fileDirname=lambda p: str(p.parent), fileBasename=lambda p: p.name,
-    fileBasenameNoExtension=lambda p: p.stem, fileExtname=lambda p: p.suffix)
-
-# %% ../nbs/02_config.ipynb #152a78cc
-class _Doc:
-    "The text of a config file, with a name in place of each variable"
-    def __init__(self,
-        text, # as it stands in the file
-        path, # of the file, None if there is no file
-        reader, # knows which variables are wanted, collects those of the environment
-    ):
-        self.path,self.reader,self.base,self.found,self.tag = path,reader,{},[],'_var'
-        while self.tag in text: self.tag += '_'
-        self.name = re.compile(self.tag + r'(\d+)v')
-        self.masked = self.mask(text)
-    def mask(self, text): return _variable.sub(self.mask_one, text)
-    def mask_one(self, m):
-        if m['env'] and not self.reader.environment or m['file'] and not self.reader.predefined: return m[0]
-        self.found.append(m)
-        return f'{self.tag}{len(self.found) - 1}v'
-    @property
-    def where(self): return str(self.path or 'the text of a config')
-
-# %% ../nbs/02_config.ipynb #0c592fe3
-@patch
-def value(self:_Doc, m):
-    "What the variable found at `m` stands for"
-    if m['env']: return self.from_environment(m)
-    if m['base']: return self.from_base(m)
-    if m['file'] not in _file_variables: raise KeyError(
-        f"{self.where}: unknown variable {m[0]}, there are: {choices(_file_variables)}.{closest(m['file'], _file_variables)}")
-    if self.path is None: raise KeyError(f"{m[0]} needs a file, and this config was read from a string")
-    return _file_variables[m['file']](self.path)
-
-@patch
-def from_environment(self:_Doc, m):
-    "The text of an environment variable, or its default"
-    name,default = m['env'],(m['default'] or ':')[1:].strip()
-    if name not in os.environ and not default: raise KeyError(
-        f"{self.where}: the environment variable {name!r} is not set, and {m[0]} gives no default. Set it, or write {{{{ ${name}:default }}}}.")
-    if name not in os.environ: return default
-    return self.reader.used.setdefault(name, os.environ[name])
-
-@patch
-def from_base(self:_Doc, m):
-    "A copy of an inherited value"
-    o = self.base
-    for k in m['base'].split('.'):
-        keys = o if isinstance(o, dict) else {str(i): v for i,v in enumerate(o)} if isinstance(o, (list, tuple)) else {}
-        if k not in keys: raise KeyError(f"{self.where}: {m[0]} asks the inherited config for {k!r}, there are: {choices(keys)}.{closest(k, keys)}")
-        o = keys[k]
-    return deepcopy(o)
-
-# %% ../nbs/02_config.ipynb #8468a516
-@patch
-def fill(self:_Doc, s):
-    "The string `s` with the text of its variables"
-    return self.name.sub(lambda m: str(self.value(self.found[int(m[1])])), s)
-
-@patch
-def typed(self:_Doc, m):
-    "The value of a variable that stands without quotes"
-    v = self.value(m)
-    if not m['env']: return v
-    try: return self.literal(v)
-    except Exception: raise ValueError(
-        f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
-
-# %% ../nbs/02_config.ipynb #decad6ab
-class _Filled(ast.NodeTransformer):
-    "Fills in the variables of string literals"
-    def __init__(self, doc): self.doc = doc
-    def visit_Constant(self, node):
-        v = node.value
-        if isinstance(v, str): v = self.doc.fill(v)
-        if isinstance(v, bytes): v = self.doc.fill(v.decode(errors='surrogateescape')).encode(errors='surrogateescape')
-        return ast.copy_location(ast.Constant(v), node)
-
-# %% ../nbs/02_config.ipynb #018eb491
-class _PyDoc(_Doc):
-    "A config in Python"
-    literal = staticmethod(ast.literal_eval)
-    def bases(self):
-        "The value of `_base_`"
-        self.filename = str(self.path or '<config>')
-        self.tree = ast.parse(self.masked, self.filename)
-        for o in self.tree.body:
-            if isinstance(o, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in o.targets): return self.base_names(o)
-        return []
-    def base_names(self, node):
-        try: return ast.literal_eval(_Filled(self).visit(node.value))
-        except ValueError: raise ValueError(
-            f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from None
-    def items(self):
-        "What the file defines"
-        names = {o.id for o in ast.walk(self.tree) if isinstance(o, ast.Name)}
-        ns = {f'{self.tag}{i}v': self.typed(m) for i,m in enumerate(self.found) if f'{self.tag}{i}v' in names}
-        ns |= {'__name__': '__config__', '__file__': self.filename}
-        exec(compile(_Filled(self).visit(self.tree), self.filename, 'exec'), ns)
-        return {k: v for k,v in ns.items() if not is_helper(k, v)} | ns.get('_config_', {})
-
-# %% ../nbs/02_config.ipynb #027f14ef
-class _YamlDoc(_Doc):
-    "A config in YAML"
-    literal = parse = staticmethod(yaml.safe_load)
-    def bases(self):
-        "The value of `_base_`"
-        try: self.data = self.parse(self.masked)
-        except (ValueError, yaml.YAMLError) as e:
-            e.add_note(f'while reading {self.where}')
-            raise
-        if self.data is None: self.data = {} # an empty file
-        if not isinstance(self.data, dict): raise TypeError(f"{self.where} holds a {type(self.data).__name__}; a config is a mapping of names to values")
-        return self.filled(self.data.pop('_base_', []))
-    def items(self):
-        "What the file defines"
-        return self.filled(self.data)
-
-@patch
-def filled(self:_YamlDoc, o):
-    "A copy of parsed data with all variables filled in"
-    if isinstance(o, dict): return {self.filled(k): self.filled(v) for k,v in o.items()}
-    if isinstance(o, (list, set)): return type(o)(map(self.filled, o))
-    if not isinstance(o, str): return o
-    m = self.name.fullmatch(o)
-    m = m and self.found[int(m[1])]
-    return self.typed(m) if m and m.string[m.start() - 1:m.start()] not in ('"', "'") else self.fill(o)
-
-# %% ../nbs/02_config.ipynb #53b6aca5
-_json_string = re.compile(r'"(?:[^"\\]|\\.)*"|' + _variable.pattern)
-
-class _JsonDoc(_YamlDoc):
-    "A config in JSON"
-    literal = parse = staticmethod(json.loads)
-    def mask(self, text): return _json_string.sub(lambda m: super(_JsonDoc, self).mask(m[0]) if m[0][0] == '"' else f'"{self.mask_one(m)}"', text)
-
 # %% ../nbs/02_config.ipynb #5afe4bf6
 def _base_path(
     name, # as given in `_base_`
@@ -262,14 +121,12 @@ def _base_path(
     return Path(spec.submodule_search_locations[0])/rest
 
 # %% ../nbs/02_config.ipynb #89e76600
-_docs = {'.py': _PyDoc, '.yaml': _YamlDoc, '.yml': _YamlDoc, '.json': _JsonDoc}
-
 def _check_format(
     fmt, # such as '.py'
     path='', # of the file, for the message
 ):
     "The format `fmt`, if there is one"
-    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
+    if fmt not in DOCS: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(DOCS)}.{closest(fmt, DOCS)}")
     return fmt
 
 # %% ../nbs/02_config.ipynb #9410a927
@@ -289,7 +146,7 @@ class _Reader:
         return self.text(_read_text(path, heirs), fmt, path, chain)
     def text(self, text, fmt, path=None, chain=()) -> dict:
         "The config in a text"
-        doc = _docs[fmt](text, path, self)
+        doc = DOCS[fmt](text, path, self)
         names = doc.bases()
         if not names: return doc.items()
         doc.base = self.inherited(names if isinstance(names, (list, tuple)) else [names], chain)
