@@ -139,6 +139,9 @@ KINDS = {
     'resume': (dict(resume=3), 'resume must be bool or str or Path, got 3 (int)'),
     'randomness': (dict(randomness=3), 'randomness must be a dict, got 3 (int)'),
     'a name in randomness': (dict(randomness=dict(sead=1)), "randomness has no 'sead'. Did you mean 'seed'?"),
+    'a name in auto_scale_lr': (dict(auto_scale_lr=dict(enabled=True, base_batch_size=16)), "auto_scale_lr has no 'enabled'. Did you mean 'enable'?"),
+    'a name in env_cfg': (dict(env_cfg=dict(cudnn_benchmrk=True)), "env_cfg has no 'cudnn_benchmrk'. Did you mean 'cudnn_benchmark'?"),
+    'a name in compile': (dict(compile=dict(backnd='eager')), "compile takes no 'backnd'. Did you mean 'backend'?"),
     'hooks in no list': (dict(custom_hooks=Hook()), 'custom_hooks must be list or tuple'),
     'train_cfg': (dict(train_cfg=3), 'train_cfg must be a loop or a dict, got 3 (int)'),
     'val_cfg': (dict(val_cfg=3), 'val_cfg must be a loop or a dict, got 3 (int)'),
@@ -256,6 +259,20 @@ def test_a_default_hook_is_changed_in_what_is_said_and_a_slip_in_its_name_is_fou
 def test_a_key_of_a_config_that_looks_misspelt_is_pointed_at(capsys):
     run = Runner.from_cfg(described(custom_hook=[], my_notes='mine', log_level='WARNING'))
     assert [o.text for o in run.logger.recent] == ["the config has 'custom_hook', which the runner does not know. Did you mean 'custom_hooks'?"]
+
+def test_what_is_missing_under_a_misspelt_key_is_pointed_at_in_the_error():
+    cfg = described()
+    cfg['train_dataloder'] = cfg.pop('train_dataloader')
+    with pytest.raises(ValueError, match='without train_dataloader') as e: Runner.from_cfg(cfg)
+    assert e.value.__notes__ == ["the config has 'train_dataloder', which the runner does not know. Did you mean 'train_dataloader'?"]
+
+def test_a_forgotten_loss_fn_is_named_where_the_model_cannot_take_the_batch():
+    with pytest.raises(TypeError) as e: objects(loss_fn=None).train()
+    assert any('Linear was called with the whole batch, a list of 2, since there is no loss_fn. Give the runner loss_fn=' in o for o in e.value.__notes__)
+    class Breaks(nn.Linear):
+        def forward(self, x, y): return len(3)
+    with pytest.raises(TypeError) as e: objects(model=Breaks(4, 2), loss_fn=None).train()
+    assert not any('loss_fn' in o for o in e.value.__notes__), 'an error within the model is its own'
 
 def test_train_without_a_description_says_what_is_missing():
     with pytest.raises(RuntimeError, match='training needs train_dataloader='): Runner(ToyModel(), log_level='ERROR').train()
