@@ -236,6 +236,12 @@ def test_a_deterministic_run_asks_torch_for_it_before_the_first_batch(monkeypatc
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.deterministic = False
 
+def test_the_search_for_fast_convolutions_is_switched_as_env_cfg_says(monkeypatch):
+    for on in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', not on)
+        Runner(**described(env_cfg=dict(cudnn_benchmark=on, dist_cfg=dict(backend='nccl')))).step('iter')
+        assert torch.backends.cudnn.benchmark is on
+
 def test_what_is_wrong_with_the_validation_data_shows_before_the_first_epoch():
     run = Runner.from_cfg(described(val_dataloader=loader(dataset=dict(type='ToyDta'))))
     with pytest.raises(KeyError, match="Did you mean 'ToyData'"): run.train()
@@ -334,6 +340,14 @@ def test_validation_comes_at_begin_interval_and_end_and_as_dynamic_intervals_say
     assert run(val_interval=3) == [3, 6, 7]
     assert run(val_begin=4, val_interval=2) == [4, 6, 7]
     assert run(val_interval=3, dynamic_intervals=[(5, 1)]) == [3, 4, 5, 6, 7]
+    def counted(**kwargs):
+        when.clear()
+        Runner(**described(train_cfg=dict(by_epoch=False, max_iters=10, **kwargs), custom_hooks=[Counts()])).train()
+        return list(when)
+    class Counts:
+        def before_val(self, runner): when.append(runner.iter)
+    assert counted(val_interval=4) == [4, 8, 10] and counted(val_begin=5, val_interval=4) == [8, 10]
+    assert counted(val_interval=4, dynamic_intervals=[(7, 2)]) == [4, 6, 8, 10] and counted(val_interval=6, dynamic_intervals=[(8, 1)]) == [6, 7, 8, 9, 10]
     runner = Runner(**described(train_cfg=dict(by_epoch=True, max_epochs=7, val_begin=2, val_interval=3)))
     assert (runner.val_begin, runner.val_interval) == (2, 3)
 
@@ -531,6 +545,15 @@ TOUCHED = {
     'val_loop and val_evaluator': lambda r: r._val_loop is r.val_loop and r.val_evaluator is r.val_loop.evaluator,
     'val_begin and val_interval': lambda r: (r.val_begin, r.val_interval) == (1, 1),
     'current_lr and current_momentum': lambda r: (r.current_lr(), r.current_momentum()) == ([.1], [0]),
+    'hooks': lambda r: len(r.hooks) == len(r._hooks) and r.hooks[0] is r._hooks[0],
+    'register_hook': lambda r: r.register_hook(Hook(), name='late') is r.hooks['late'],
+    'get_hooks_info': lambda r: r.get_hooks_info().startswith('before_run:'),
+    'by_epoch': lambda r: r.by_epoch is True,
+    '_inner_iter': lambda r: r._inner_iter == r.inner_iter,
+    'train_dataloader': lambda r: len(r.train_dataloader) == 4,
+    'val_dataloader': lambda r: r.val_dataloader is r.val_loop.dataloader,
+    'test_loop, test_dataloader and test_evaluator': lambda r: (r.test_loop, r._test_loop, r.test_dataloader, r.test_evaluator) == (None,)*4,
+    'log_dir': lambda r: r.log_dir is None,
     'call_hook': lambda r: r.call_hook('before_something_of_ones_own') is None,
     'every_n_iters': lambda r: Hook().every_n_iters(r, 1),
     'strategy': lambda r: r.strategy.unwrap(r.model) is r.model,
