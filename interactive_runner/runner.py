@@ -429,22 +429,25 @@ def _set_end(loop, name, n):
     except AttributeError: setattr(loop, f'_{name}', n)
 
 @patch
+def _lengthen(self:Runner, unit, more):
+    "Let the loop end `more` epochs or iterations (`unit` is 'epoch' or 'iter') after what is complete"
+    nm,counted = f'max_{unit}s','epochs' if self.by_epoch else 'iters'
+    if counted != f'{unit}s': raise ValueError(f"this run is counted by {counted}=, so give that one.")
+    parts.check_number(counted, more)
+    if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
+    if self.train_loop is None: self._trainable()
+    if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
+    self._get_ready('train') # a checkpoint may say what is complete
+    ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
+    _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
+    if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
+    self.player.extend()
+
+@patch
 def _longer(self:Runner, epochs=None, iters=None):
-    "Let the loop end `epochs` or `iters` after what is complete"
-    for nm,more in (('max_epochs', epochs), ('max_iters', iters)):
-        if more is None: continue
-        if (nm == 'max_epochs') != self.by_epoch:
-            raise ValueError(f"this run is counted by {'epochs=' if self.by_epoch else 'iters='}, so give that one.")
-        parts.check_number('epochs' if self.by_epoch else 'iters', more)
-        if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
-        if self.train_loop is None: self._trainable()
-        if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
-        self._get_ready('train') # a checkpoint may say what is complete
-        unit = {'max_epochs': 'epoch', 'max_iters': 'iter'}[nm]
-        ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
-        _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
-        if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
-        self.player.extend()
+    "Make the run longer if that is asked for; whether anything is left to train"
+    for unit,more in (('epoch', epochs), ('iter', iters)):
+        if more is not None: self._lengthen(unit, more)
     self._trainable()
     left = getattr(self.train_loop, 'unfinished', True) or self.player.gen is not None or self.training
     if not left:
