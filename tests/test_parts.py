@@ -724,3 +724,20 @@ def test_a_work_dir_that_is_a_url_is_refused_before_a_folder_of_that_name_is_mad
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r'a folder of this machine.*out_dir'): Runner(nn.Linear(1, 1), 'memory://runs')
     assert not list(tmp_path.iterdir())
+
+@pytest.mark.parametrize('cuda, mps, best', [(True, True, 'cuda'), (True, False, 'cuda'), (False, True, 'mps'), (False, False, 'cpu')])
+def test_the_best_device_is_a_gpu_then_apples_then_the_cpu(monkeypatch, cuda, mps, best):
+    from interactive_runner.strategy.base import best_device
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
+    assert best_device() == torch.device(best)
+
+def test_a_strategy_of_a_config_puts_the_model_and_its_batches_on_its_device():
+    seen = set()
+    class Sees(ToyModel):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            seen.update(o.device.type for o in inputs)
+            return super().forward(inputs, data_samples, mode)
+    run = Runner(**described(model=Sees(), strategy=dict(type='SingleDeviceStrategy', device='cpu')))
+    run.step('iter')
+    assert seen == {run.device.type} == {'cpu'} and repr(run.strategy) == 'SingleDeviceStrategy on cpu'
