@@ -1,4 +1,6 @@
 "The example of a config that FlexibleRunner's docstring shows, with toy classes written out."
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
@@ -115,7 +117,8 @@ def test_hooks_are_a_sequence(toys, tmp_path, monkeypatch):
     kinds = ['RuntimeInfoHook', 'OptimizerHook', 'IterTimerHook', 'DistSamplerSeedHook', 'LoggerHook', 'ParamSchedulerHook', 'ProgressHook', 'CheckpointHook']
     assert [type(o).__name__ for o in hooks] == kinds and len(hooks) == 8
     assert type(hooks[0]).__name__ == kinds[0] and type(hooks[-1]).__name__ == kinds[-1] and [type(o).__name__ for o in hooks[1:3]] == kinds[1:3]
-    assert list(hooks).index(hooks[4]) == 4 and hooks[4] in hooks
+    assert isinstance(hooks, Sequence) and hooks.index(hooks[4]) == 4 and hooks.count(hooks[4]) == 1 and hooks[4] in hooks
+    assert [type(o).__name__ for o in reversed(hooks)] == kinds[::-1]
 
 def test_a_config_hands_over_every_argument_that_the_constructor_has():
     from interactive_runner.registry import arguments
