@@ -6,17 +6,14 @@
 __all__ = ['ConfigDict', 'merge', 'Config', 'import_modules', 'DictAction']
 
 # %% ../nbs/02_config.ipynb #e5d15e7d
-import ast, difflib, importlib.util, inspect, json, keyword, math, os, re, sys, unicodedata, warnings
+import ast, difflib, importlib.util, os, warnings
 from argparse import Action
-from copy import deepcopy
 from importlib import import_module
-from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
-import yaml
 from fastcore.basics import patch
-from fastcore.xtras import truncstr
-from .core import choices, closest, words
+from .core import choices, closest
+from .source import dotted, shown, to_json, to_py, to_yaml
+from .template import DOCS
 
 # %% ../nbs/02_config.ipynb #65d79484
 def _own(o):
@@ -92,15 +89,13 @@ def merge(
     return new
 
 # %% ../nbs/02_config.ipynb #04666c34
-def _path(at): return '.'.join(map(str, at))
-
 def _override(old, new, lists, at):
     "What replaces `old` when `new` is given for it"
     if not isinstance(new, dict): return new
     if old is None or new.get('_delete_'): old = {}
     if isinstance(old, dict): return merge(old, new, lists, at)
     if lists and isinstance(old, (list, tuple)): return _override_items(old, new, at)
-    raise TypeError(f"{_path(at)} is of type {type(old).__name__} in the base and a dict in the change, which cannot be merged. "
+    raise TypeError(f"{dotted(at)} is of type {type(old).__name__} in the base and a dict in the change, which cannot be merged. "
                     "Give the dict _delete_=True to replace what was there.")
 
 # %% ../nbs/02_config.ipynb #2c805e87
@@ -108,306 +103,9 @@ def _override_items(old, new, at):
     "A copy of the list or tuple `old` with changes given as a dict of index -> change"
     items,inside = list(old),[str(i) for i in range(-len(old), len(old))]
     for k,v in new.items():
-        if str(k) not in inside: raise KeyError(f"{_path(at)} is a {type(old).__name__} of {len(old)}: {k!r} is no index of it")
+        if str(k) not in inside: raise KeyError(f"{dotted(at)} is a {type(old).__name__} of {len(old)}: {k!r} is no index of it")
         items[int(k)] = _override(items[int(k)], v, True, (*at, k))
     return tuple(items) if isinstance(old, tuple) else items
-
-# %% ../nbs/02_config.ipynb #d27866ac
-def _is_name(k):
-    "Can the string `k` be a keyword argument, and come back as it is?"
-    return (type(k) is str and k.isidentifier() and not keyword.iskeyword(k) and k != '__debug__'
-            and unicodedata.normalize('NFKC', k) == k)
-
-# %% ../nbs/02_config.ipynb #cc8378c9
-def _shown(o):
-    "The text of any object, on one line that is not too long"
-    return truncstr(' '.join(words(o).split()), 100)
-
-_leaves = {bool: bool, int: int.__int__, float: float.__float__, str: str.__str__, bytes: bytes}
-
-def _leaf(o, kinds=_leaves):
-    "`o` as a plain value of one of the types `kinds`, `...` if it is none"
-    if o is None: return o
-    return next((f(o) for t,f in _leaves.items() if t in kinds and isinstance(o, t)), ...)
-
-# %% ../nbs/02_config.ipynb #19aae6f5
-def _place(o):
-    "The module and the dotted name under which `o` can be imported, None if there are none"
-    if hasattr(o, '__qualname__'): module,name = getattr(o, '__module__', None) or '', o.__qualname__
-    else: module,_,name = words(o).rpartition('.')
-    if not all(map(_is_name, [*module.split('.'), *name.split('.')])): return
-    try: found = attrgetter(name)(sys.modules[module])
-    except (KeyError, AttributeError): return
-    if found is o or inspect.ismethod(o) and found == o: return module,name
-
-# %% ../nbs/02_config.ipynb #7757b919
-class _Source:
-    "Values as Python source; `imports` collects what the source needs"
-    def __init__(self, strict=True): self.strict,self.imports = strict,{}
-    def node(self, o, at=()):
-        "A string for a leaf, (opening, [(what stands before, node)], closing) for a container"
-        if isinstance(o, dict): return self.mapping(o, at)
-        if isinstance(o, (list, tuple, set)) and o: return self.sequence(o, at)
-        for t in (list, tuple, set):
-            if isinstance(o, t): return repr(t())
-        v = _leaf(o)
-        if isinstance(v, float) and not math.isfinite(v): return f"float('{v}')"
-        return self.imported(o, at) if v is ... else repr(v)
-
-# %% ../nbs/02_config.ipynb #5ede0bef
-@patch
-def mapping(self:_Source, o, at):
-    "The node of a dict"
-    named = all(map(_is_name, o))
-    items = [(f'{k}=' if named else f'{_flat(self.node(k, at))}: ', self.node(v, (*at, k))) for k,v in o.items()]
-    return ('dict(', items, ')') if named else ('{', items, '}')
-
-def _order(o):
-    "A key to sort the items of a set by, whose own order changes from process to process"
-    src = _Source(strict=False)
-    return _flat(src.node(o)),[*src.imports]
-
-@patch
-def sequence(self:_Source, o, at):
-    "The node of a list, tuple or set that is not empty"
-    nodes = [self.node(v, (*at, i)) for i,v in enumerate(sorted(o, key=_order) if isinstance(o, set) else o)]
-    op,cl = ('[',']') if isinstance(o, list) else ('{','}') if isinstance(o, set) else ('(',')' if len(o) > 1 else ',)')
-    return op,[('', n) for n in nodes],cl
-
-# %% ../nbs/02_config.ipynb #8a8332d4
-@patch
-def imported(self:_Source, o, at):
-    "The source of an object that is known by a name"
-    place = _place(o)
-    if place: return self.alias(*place)
-    if self.strict: raise TypeError(f"{_path(at) or 'the config'} is {_shown(o)}, which cannot be written: it has no name under which it could be imported. "
-                                    "Give a class or a function of a module, or a dict with a type and its arguments.")
-    return _shown(o)
-
-@patch
-def alias(self:_Source, module, name):
-    "The source of `module.name`, importing what is needed"
-    first,*rest = name.split('.')
-    new,taken = f'_{first}',{*self.imports.values(), *_reserved}
-    while new in taken: new += '_'
-    return '.'.join([self.imports.setdefault((module, first), new), *rest])
-
-# %% ../nbs/02_config.ipynb #76281ab4
-def _flat(node):
-    "A node on one line"
-    if isinstance(node, str): return node
-    op,items,cl = node
-    return op + ', '.join(k + _flat(o) for k,o in items) + cl
-
-def _layout(node, before='', pad='', width=100):
-    "A node in lines that are no longer than `width` where that can be; `before` stands in front of it already"
-    line = _flat(node)
-    if isinstance(node, str) or not node[1] or len(pad + before + line) <= width: return line
-    (op,items,cl),inner = node,pad + '    '
-    body = ''.join(f'{inner}{k}{_layout(o, k, inner, width)},\n' for k,o in items)
-    return f'{op}\n{body}{pad}{cl[-1]}'
-
-# %% ../nbs/02_config.ipynb #0e7b8275
-_reserved = '_base_', '_config_', '_delete_'
-
-def _is_helper(k, v):
-    "Is a variable of a config file no part of the config?"
-    return k.startswith('_') and k != '_delete_' or isinstance(v, (type, ModuleType)) or inspect.isroutine(v)
-
-def _is_variable(k, v):
-    "Can the item be a variable of a config file?"
-    return _is_name(k) and not k.startswith('_') and not _is_helper(k, v) and k not in ('dict', 'set', 'float')
-
-# %% ../nbs/02_config.ipynb #fb90a018
-def _to_py(cfg:dict, strict=True):
-    "The Python source of a config"
-    src = _Source(strict)
-    if all(_is_variable(k, v) for k,v in cfg.items()): parts = {f'{k} = ': src.node(v, (k,)) for k,v in cfg.items()}
-    else: parts = {'_config_ = ': src.node(cfg)}
-    lines = [f'from {mod} import {name} as {alias}' for (mod,name),alias in src.imports.items()]
-    lines += [''] * bool(lines) + [k + _layout(o, k) for k,o in parts.items()]
-    return _escaped('\n'.join(lines) + '\n' if lines else '', r'{\\x7b')
-
-# %% ../nbs/02_config.ipynb #84785516
-_opening = re.compile(r'\{\{(?=\s*(?:\$|_base_\.|file[A-Z]))')
-
-def _escaped(text, brace):
-    "`text` in which nothing looks like a variable: the second brace of each is an escape"
-    return _opening.sub(brace, text)
-
-# %% ../nbs/02_config.ipynb #8d7fef57
-_kinds = {'.json': (bool, int, float, str), '.yaml': (bool, int, float, str, bytes)}
-
-_comes_back = { # does a value of these types, or a key, come back when it is read?
-    '.json': lambda v, key: isinstance(v, str) if key else not isinstance(v, float) or math.isfinite(v),
-    '.yaml': lambda v, key: not (isinstance(v, str) and _opening.search(v))}
-
-def _check_data(o, fmt, at=()):
-    "A copy of `o` in plain types, all of which the format can hold"
-    if isinstance(o, dict): return {_check_leaf(k, fmt, at, key=True): _check_data(v, fmt, (*at, k)) for k,v in o.items()}
-    if isinstance(o, list): return [_check_data(v, fmt, (*at, i)) for i,v in enumerate(o)]
-    if isinstance(o, set) and fmt == '.yaml': return {_check_leaf(v, fmt, at) for v in o}
-    return _check_leaf(o, fmt, at)
-
-# %% ../nbs/02_config.ipynb #ad39eb63
-def _check_leaf(o, fmt, at, key=False):
-    "The plain value of `o`, if the format can hold it"
-    v = _leaf(o, _kinds[fmt])
-    if v is not ... and _comes_back[fmt](v, key): return v
-    what = f'has the key {_shown(o)}' if key else f'is {_shown(o)}'
-    raise TypeError(f"{_path(at) or 'the config'} {what} ({type(o).__name__}), which {fmt[1:]} cannot hold so that it comes back: write a .py file")
-
-# %% ../nbs/02_config.ipynb #cec41cbd
-def _to_json(cfg):
-    "The JSON text of a config"
-    text = json.dumps(_check_data(cfg, '.json'), indent=2, ensure_ascii=False)
-    return _escaped(text, r'{\\u007b') + '\n'
-
-def _to_yaml(cfg):
-    "The YAML text of a config"
-    data = _check_data(cfg, '.yaml')
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    return yaml.safe_dump(data, sort_keys=False) if re.search('[\x85\u2028\u2029\ufeff]', text) else text # YAML would read these as line breaks, or not at all
-
-# %% ../nbs/02_config.ipynb #d21f4203
-_variable = re.compile(r'\{\{\s*(?:\$\s*(?P<env>\w+)\s*(?P<default>:[^{}\n]*)?|_base_\.(?P<base>\w+(?:\.\w+)*)|(?P<file>file[A-Z]\w*))\s*\}\}')
-
-_file_variables = dict(
-    fileDirname=lambda p: str(p.parent), fileBasename=lambda p: p.name,
-    fileBasenameNoExtension=lambda p: p.stem, fileExtname=lambda p: p.suffix)
-
-# %% ../nbs/02_config.ipynb #152a78cc
-class _Doc:
-    "The text of a config file, with a name in place of each variable"
-    def __init__(self,
-        text, # as it stands in the file
-        path, # of the file, None if there is no file
-        reader, # knows which variables are wanted, collects those of the environment
-    ):
-        self.path,self.reader,self.base,self.found,self.tag = path,reader,{},[],'_var'
-        while self.tag in text: self.tag += '_'
-        self.name = re.compile(self.tag + r'(\d+)v')
-        self.masked = self.mask(text)
-    def mask(self, text): return _variable.sub(self.mask_one, text)
-    def mask_one(self, m):
-        if m['env'] and not self.reader.environment or m['file'] and not self.reader.predefined: return m[0]
-        self.found.append(m)
-        return f'{self.tag}{len(self.found) - 1}v'
-    @property
-    def where(self): return str(self.path or 'the text of a config')
-
-# %% ../nbs/02_config.ipynb #0c592fe3
-@patch
-def value(self:_Doc, m):
-    "What the variable found at `m` stands for"
-    if m['env']: return self.from_environment(m)
-    if m['base']: return self.from_base(m)
-    if m['file'] not in _file_variables: raise KeyError(
-        f"{self.where}: unknown variable {m[0]}, there are: {choices(_file_variables)}.{closest(m['file'], _file_variables)}")
-    if self.path is None: raise KeyError(f"{m[0]} needs a file, and this config was read from a string")
-    return _file_variables[m['file']](self.path)
-
-@patch
-def from_environment(self:_Doc, m):
-    "The text of an environment variable, or its default"
-    name,default = m['env'],(m['default'] or ':')[1:].strip()
-    if name not in os.environ and not default: raise KeyError(
-        f"{self.where}: the environment variable {name!r} is not set, and {m[0]} gives no default. Set it, or write {{{{ ${name}:default }}}}.")
-    if name not in os.environ: return default
-    return self.reader.used.setdefault(name, os.environ[name])
-
-@patch
-def from_base(self:_Doc, m):
-    "A copy of an inherited value"
-    o = self.base
-    for k in m['base'].split('.'):
-        keys = o if isinstance(o, dict) else {str(i): v for i,v in enumerate(o)} if isinstance(o, (list, tuple)) else {}
-        if k not in keys: raise KeyError(f"{self.where}: {m[0]} asks the inherited config for {k!r}, there are: {choices(keys)}.{closest(k, keys)}")
-        o = keys[k]
-    return deepcopy(o)
-
-# %% ../nbs/02_config.ipynb #8468a516
-@patch
-def fill(self:_Doc, s):
-    "The string `s` with the text of its variables"
-    return self.name.sub(lambda m: str(self.value(self.found[int(m[1])])), s)
-
-@patch
-def typed(self:_Doc, m):
-    "The value of a variable that stands without quotes"
-    v = self.value(m)
-    if not m['env']: return v
-    try: return self.literal(v)
-    except Exception: raise ValueError(
-        f"{self.where}: {m[0]} is {v!r}, which is no value in this format. Put quotes around the variable if a string is meant.") from None
-
-# %% ../nbs/02_config.ipynb #decad6ab
-class _Filled(ast.NodeTransformer):
-    "Fills in the variables of string literals"
-    def __init__(self, doc): self.doc = doc
-    def visit_Constant(self, node):
-        v = node.value
-        if isinstance(v, str): v = self.doc.fill(v)
-        if isinstance(v, bytes): v = self.doc.fill(v.decode(errors='surrogateescape')).encode(errors='surrogateescape')
-        return ast.copy_location(ast.Constant(v), node)
-
-# %% ../nbs/02_config.ipynb #018eb491
-class _PyDoc(_Doc):
-    "A config in Python"
-    literal = staticmethod(ast.literal_eval)
-    def bases(self):
-        "The value of `_base_`"
-        self.filename = str(self.path or '<config>')
-        self.tree = ast.parse(self.masked, self.filename)
-        for o in self.tree.body:
-            if isinstance(o, ast.Assign) and any(isinstance(t, ast.Name) and t.id == '_base_' for t in o.targets): return self.base_names(o)
-        return []
-    def base_names(self, node):
-        try: return ast.literal_eval(_Filled(self).visit(node.value))
-        except ValueError: raise ValueError(
-            f"{self.where}, line {node.lineno}: _base_ is read before the file runs and must be a string or a list of strings") from None
-    def items(self):
-        "What the file defines"
-        names = {o.id for o in ast.walk(self.tree) if isinstance(o, ast.Name)}
-        ns = {f'{self.tag}{i}v': self.typed(m) for i,m in enumerate(self.found) if f'{self.tag}{i}v' in names}
-        ns |= {'__name__': '__config__', '__file__': self.filename}
-        exec(compile(_Filled(self).visit(self.tree), self.filename, 'exec'), ns)
-        return {k: v for k,v in ns.items() if not _is_helper(k, v)} | ns.get('_config_', {})
-
-# %% ../nbs/02_config.ipynb #027f14ef
-class _YamlDoc(_Doc):
-    "A config in YAML"
-    literal = parse = staticmethod(yaml.safe_load)
-    def bases(self):
-        "The value of `_base_`"
-        try: self.data = self.parse(self.masked)
-        except (ValueError, yaml.YAMLError) as e:
-            e.add_note(f'while reading {self.where}')
-            raise
-        if self.data is None: self.data = {} # an empty file
-        if not isinstance(self.data, dict): raise TypeError(f"{self.where} holds a {type(self.data).__name__}; a config is a mapping of names to values")
-        return self.filled(self.data.pop('_base_', []))
-    def items(self):
-        "What the file defines"
-        return self.filled(self.data)
-
-@patch
-def filled(self:_YamlDoc, o):
-    "A copy of parsed data with all variables filled in"
-    if isinstance(o, dict): return {self.filled(k): self.filled(v) for k,v in o.items()}
-    if isinstance(o, (list, set)): return type(o)(map(self.filled, o))
-    if not isinstance(o, str): return o
-    m = self.name.fullmatch(o)
-    m = m and self.found[int(m[1])]
-    return self.typed(m) if m and m.string[m.start() - 1:m.start()] not in ('"', "'") else self.fill(o)
-
-# %% ../nbs/02_config.ipynb #53b6aca5
-_json_string = re.compile(r'"(?:[^"\\]|\\.)*"|' + _variable.pattern)
-
-class _JsonDoc(_YamlDoc):
-    "A config in JSON"
-    literal = parse = staticmethod(json.loads)
-    def mask(self, text): return _json_string.sub(lambda m: super(_JsonDoc, self).mask(m[0]) if m[0][0] == '"' else f'"{self.mask_one(m)}"', text)
 
 # %% ../nbs/02_config.ipynb #5afe4bf6
 def _base_path(
@@ -415,7 +113,7 @@ def _base_path(
     folder, # of the file that inherits
 ) -> Path:
     "The file that is inherited"
-    if not isinstance(name, str): raise TypeError(f"_base_ must be a string or a list of strings, not {_shown(name)}")
+    if not isinstance(name, str): raise TypeError(f"_base_ must be a string or a list of strings, not {shown(name)}")
     pkg,sep,rest = name.partition('::')
     if not sep: return folder/name
     spec = importlib.util.find_spec(pkg)
@@ -423,14 +121,12 @@ def _base_path(
     return Path(spec.submodule_search_locations[0])/rest
 
 # %% ../nbs/02_config.ipynb #89e76600
-_docs = {'.py': _PyDoc, '.yaml': _YamlDoc, '.yml': _YamlDoc, '.json': _JsonDoc}
-
 def _check_format(
     fmt, # such as '.py'
     path='', # of the file, for the message
 ):
     "The format `fmt`, if there is one"
-    if fmt not in _docs: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(_docs)}.{closest(fmt, _docs)}")
+    if fmt not in DOCS: raise ValueError(f"unknown config format {fmt!r}{path and f' of {path}'}, there are: {choices(DOCS)}.{closest(fmt, DOCS)}")
     return fmt
 
 # %% ../nbs/02_config.ipynb #9410a927
@@ -450,7 +146,7 @@ class _Reader:
         return self.text(_read_text(path, heirs), fmt, path, chain)
     def text(self, text, fmt, path=None, chain=()) -> dict:
         "The config in a text"
-        doc = _docs[fmt](text, path, self)
+        doc = DOCS[fmt](text, path, self)
         names = doc.bases()
         if not names: return doc.items()
         doc.base = self.inherited(names if isinstance(names, (list, tuple)) else [names], chain)
@@ -514,7 +210,7 @@ class Config(_Delegating):
     ):
         if isinstance(cfg_dict, Config): cfg_dict = cfg_dict._cfg_dict
         if not isinstance(cfg_dict, (dict, type(None))): raise TypeError(
-            f"a config is made of a dict, not of {_shown(cfg_dict)}; a file is read by Config.fromfile")
+            f"a config is made of a dict, not of {shown(cfg_dict)}; a file is read by Config.fromfile")
         vars(self).update(_cfg_dict=_checked(ConfigDict(cfg_dict or {})), filename=None if filename is None else str(filename),
                           text=text, env_variables=dict(env_variables or {}))
     def __repr__(self): return f'{type(self).__name__}({self._cfg_dict}, filename={self.filename!r})'
@@ -562,12 +258,12 @@ def fromstring(cls:Config,
     return cfg
 
 # %% ../nbs/02_config.ipynb #39d6dc21
-_writers = {'.py': _to_py, '.yaml': _to_yaml, '.yml': _to_yaml, '.json': _to_json}
+_writers = {'.py': to_py, '.yaml': to_yaml, '.yml': to_yaml, '.json': to_json}
 
 @patch(as_prop=True)
 def pretty_text(self:Config) -> str:
     "The config as Python source"
-    return _to_py(self._cfg_dict, strict=False)
+    return to_py(self._cfg_dict, strict=False)
 
 @patch
 def dump(self:Config,

@@ -28,9 +28,12 @@ def from_cfg(cls:Runner,
     cfg,known = cfg.copy() if isinstance(cfg, Config) else Config(cfg),arguments(cls)
     given = {nm: cfg[nm] for nm in known if nm in cfg and nm != 'cfg'}
     if 'model' not in given: raise KeyError(f"a run needs a model, and the config has only {choices(cfg)}.{closest('model', cfg)}")
-    runner = cls(**{'work_dir': 'work_dirs', **given, 'cfg': cfg})
-    for nm in cfg:
-        if nm not in known and (hint := closest(nm, known)): runner.logger.warning(f"the config has {nm!r}, which the runner does not know.{hint}")
+    slips = [f"the config has {nm!r}, which the runner does not know.{hint}" for nm in cfg if nm not in known and (hint := closest(nm, known))]
+    try: runner = cls(**{'work_dir': 'work_dirs', **given, 'cfg': cfg})
+    except Exception as e:
+        for o in slips: e.add_note(o) # the very thing that is missing may be there under a wrong name
+        raise
+    for o in slips: runner.logger.warning(o)
     return runner
 
 @patch

@@ -7,6 +7,7 @@ __all__ = ['LIFE', 'GIVEN', 'NO_SCOPE', 'Priority', 'get_priority', 'priority_na
            'bind', 'Hook', 'Whole', 'FunctionHook', 'HookRow', 'is_plain', 'parameters', 'HookTable']
 
 # %% ../nbs/11_hook.ipynb #c76d7600
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import partial
 from inspect import Parameter, signature
@@ -366,6 +367,9 @@ def __iter__(self:HookTable): return iter([r.hook for r in self.rows])
 def __contains__(self:HookTable, o): return any(o in (r.name, r.hook) if isinstance(o, str) else o is r.hook for r in self.rows)
 @patch
 def _ipython_key_completions_(self:HookTable): return [r.name for r in self.rows]
+
+HookTable.index,HookTable.count = Sequence.index,Sequence.count
+Sequence.register(HookTable)
 
 @patch
 def __getitem__(self:HookTable,

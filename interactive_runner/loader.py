@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Sampler, Subset
 from torch.utils.data import default_collate as stack
 
-from .core import choices, closest
+from .core import check_names, choices
 from .dist import get_rank, get_world_size, sync_random_seed
 from .registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from .rng import set_seed
@@ -189,8 +189,7 @@ def check_loader(
 ):
     "Complain about keys that no loader takes, before the data is read"
     if 'dataset' not in cfg: raise TypeError(f"a loader is made from a dict with 'dataset', got one with {choices(cfg)}.")
-    for k in cfg:
-        if k not in ARGUMENTS: raise TypeError(f"a loader takes no {k!r}.{closest(k, ARGUMENTS)} Its arguments: {choices(ARGUMENTS)}.")
+    check_names(cfg, ARGUMENTS, 'a loader takes no')
 
 def build_dataloader(
     cfg, # a loader, or a dict with `dataset` and arguments of a `DataLoader`

@@ -99,9 +99,22 @@ def _losses(res, who, hint=''):
     raise TypeError(f"{who} returned {_describe(res)}; it must return a tensor of one element or a mapping with a loss in it.{hint}")
 
 # %% ../nbs/31_model.ipynb #e0be0664
+def _fits(model, inputs):
+    "Whether `forward` can be called with `inputs`"
+    try: unpack(signature(getattr(model, 'forward', model)).bind, inputs)
+    except TypeError: return False
+    except ValueError: pass # it hides what it takes
+    return True
+
 class BatchAdapter(Adapter):
     "For a model that takes the whole batch and returns its loss"
     def __repr__(self): return f"{self.who} is called with the batch and returns its loss"
+    def call(self, inputs, **kwargs):
+        try: return super().call(inputs, **kwargs)
+        except TypeError as e:
+            if not _fits(self.model, inputs): e.add_note(f"{self.who} was called with the whole batch, {_describe(inputs)}, since there is no loss_fn. "
+                "Give the runner loss_fn=, which takes predictions and target, or let forward take what a batch holds and return the loss.")
+            raise
     def losses(self, batch, optim=None) -> dict:
         "The losses of a batch"
         return _losses(self.call(batch), 'the model, called without a loss_fn,', ' Give the runner a loss_fn.')

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from .core import choices, closest
+from .core import check_names, choices, closest
 from .hook import Whole
 from .hub import MessageHub
 from .registry import OPTIM_WRAPPERS
@@ -33,9 +33,7 @@ def check_args(
     what:str, # how to call it in an error
 ):
     "Complain about arguments that `fn` does not take"
-    allowed = [nm for nm in signature(fn).parameters if nm != 'parameters']
-    for nm in args:
-        if nm not in allowed: raise TypeError(f"{what} takes no {nm!r}.{closest(nm, allowed)} It takes: {choices(allowed)}.")
+    check_names(args, [nm for nm in signature(fn).parameters if nm != 'parameters'], f'{what} takes no')
 
 def clipper(
     cfg, # such as `dict(max_norm=35, norm_type=2)` or `dict(type='value', clip_value=1.)`; None or False for no clipping

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from .core import choices, closest
+from .core import check_names, choices, closest
 from .optim import OptimWrapper, OptimWrapperDict, is_optimizer
 from .registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
@@ -61,8 +61,7 @@ def check_paramwise(
 ):
     "Complain about settings that there are not, and multipliers without anything to multiply"
     if not isinstance(cfg, Mapping): raise TypeError(f"paramwise_cfg must be a dict, got {cfg!r:.80} ({type(cfg).__name__}).")
-    for k in cfg:
-        if k not in SETTINGS: raise TypeError(f"paramwise_cfg has no setting {k!r}.{closest(k, SETTINGS)} It has: {choices(SETTINGS)}.")
+    check_names(cfg, SETTINGS, 'paramwise_cfg has no setting')
     keys = cfg.get('custom_keys', {})
     if not isinstance(keys, Mapping) or not all(isinstance(o, Mapping) for o in keys.values()):
         raise TypeError(f"custom_keys must be like {{'backbone': dict(lr_mult=.1, decay_mult=0)}}, got {keys!r:.80}.")

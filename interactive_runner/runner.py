@@ -83,23 +83,37 @@ class Runner:
         train_loop=None, # a loop of one's own, instead of the loader and the numbers
         seed:int=None, # of all random generators, at the start of training
     ):
-        given = dict(locals())
-        parts.check(given)
-        given |= {nm: parts.own(given[nm]) for nm in parts.LATER}
-        cfg = Config(cfg) if isinstance(cfg, Mapping) else cfg and cfg.copy()
-        self.default_scope,self.cfg,self.meta,self._load_from,self._resume,self._given = default_scope,cfg,{},load_from,resume,given
-        self._built = [] # until there is a log to tell
-        self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(seed, randomness),given['auto_scale_lr'],given['env_cfg'] or {}
-        self.strategy = self.build_strategy(strategy, stays=not isinstance(model, (Mapping, list)))
-        self.model = compile_model(self.strategy.place(self._make_model(model, data_preprocessor)), compile)
-        self.adapter,self.device = adapt(self.model, loss_fn),self.strategy.device
-        self._check_optimizer()
-        self._make_names(work_dir, experiment_name)
-        self._make_loops()
-        self._make_logs(log_processor, log_level, visualizer)
-        self._make_player(default_hooks, custom_hooks or ())
-        del self._given, self._built # what is needed of it is in the parts now
-        late(ENLIST)(self)
+        self._make({nm: o for nm,o in locals().items() if nm != 'self'})
+
+# %% ../nbs/41_runner.ipynb #e5801620
+@patch
+def _make(self:Runner, given):
+    "Make the parts from what the constructor was `given`"
+    parts.check(given)
+    self._given,self._built = given | {nm: parts.own(given[nm]) for nm in parts.LATER},[] # `_built` until there is a log to tell
+    self._keep_settings()
+    self._place_model()
+    self._check_optimizer()
+    self._make_names()
+    self._make_loops()
+    self._make_logs()
+    self._make_player()
+    del self._given, self._built # what is needed of it is in the parts now
+    late(ENLIST)(self)
+
+@patch
+def _keep_settings(self:Runner):
+    of,cfg = self._given.get,self._given['cfg']
+    self.cfg,self.meta = Config(cfg) if isinstance(cfg, Mapping) else cfg and cfg.copy(),{}
+    self.default_scope,self._load_from,self._resume = of('default_scope'),of('load_from'),of('resume')
+    self.randomness,self.auto_scale_lr,self.env_cfg = parts.randomness_of(of('seed'), of('randomness')),of('auto_scale_lr'),of('env_cfg') or {}
+
+@patch
+def _place_model(self:Runner):
+    of,model = self._given.get,self._given['model']
+    self.strategy = self.build_strategy(of('strategy'), stays=not isinstance(model, (Mapping, list)))
+    self.model = compile_model(self.strategy.place(self._make_model(model, of('data_preprocessor'))), of('compile'))
+    self.adapter,self.device = adapt(self.model, of('loss_fn')),self.strategy.device
 
 # %% ../nbs/41_runner.ipynb #525a9f1c
 @patch
@@ -129,7 +143,8 @@ def _check_optimizer(self:Runner):
     if not isinstance(self._optim, Mapping): check_together(self.model, self._optim)
 
 @patch
-def _make_names(self:Runner, work_dir, experiment_name):
+def _make_names(self:Runner):
+    work_dir,experiment_name = self._given['work_dir'],self._given['experiment_name']
     stem = Path(self.cfg.filename).stem if getattr(self.cfg, 'filename', None) else None
     self.experiment_name = experiment_name or stem or self.model_name
     self.work_dir = None if work_dir is None else str(Path(work_dir).absolute())
@@ -198,11 +213,15 @@ def _scale_lr(self:Runner, optim):
 # %% ../nbs/41_runner.ipynb #ac52ed30
 @patch
 def build_dataloader(self:Runner,
-    dataloader, # a loader, or a dict for one
-    seed:int=None, # the run's if None
-    diff_rank_seed:bool=None, # as `randomness` says if None
+    *args, # a loader or a dict for one, and perhaps a seed, and whether each rank has another
+    **kwargs, # `seed` and `diff_rank_seed` by name
 ):
-    "The loader that is described"
+    "The loader that is described; MMEngine's method is static, so that of the class works too: `Runner.build_dataloader(cfg, seed=0)`"
+    return self._build_dataloader(*args, **kwargs) if isinstance(self, Runner) else loader.build_dataloader(self, *args, **kwargs)
+
+@patch
+def _build_dataloader(self:Runner, dataloader, seed=None, diff_rank_seed=None):
+    "What is not said about randomness is as in the run"
     seed = self.seed if seed is None else seed
     differ = self.randomness['diff_rank_seed'] if diff_rank_seed is None else diff_rank_seed
     with self.building(): return loader.build_dataloader(dataloader, seed, differ)
@@ -242,22 +261,23 @@ def build_logger(self:Runner, log_level='INFO', log_file=None, **kwargs):
 
 # %% ../nbs/41_runner.ipynb #9c2bb115
 @patch
-def _make_logs(self:Runner, log_processor, log_level, visualizer):
-    self.log_processor = self.build_log_processor(log_processor)
+def _make_logs(self:Runner):
+    of = self._given.get
+    self.log_processor = self.build_log_processor(of('log_processor'))
     self.log_dir = None if self.work_dir is None else Path(self.work_dir)/self.timestamp
-    self.logger = self.message_hub.logger = self.build_logger(log_level)
+    self.logger = self.message_hub.logger = self.build_logger(of('log_level'))
     for o in self._built: self._hear(o)
-    self.visualizer = self.message_hub.visualizer = self.build_visualizer(visualizer)
+    self.visualizer = self.message_hub.visualizer = self.build_visualizer(of('visualizer'))
 
 @patch
-def _make_player(self:Runner, defaults, custom):
+def _make_player(self:Runner):
     seed = self.seed + self.strategy.rank if self.randomness['diff_rank_seed'] and self.seed is not None else self.seed
     self.guard = late(GUARD)(self.model, self.message_hub, seed, self.logger.info, self, self._own_generators())
     loop = self.main if self.train_loop is not None else self.val_loop or self.test_loop or self.main
     self.player = Player(loop, HookTable(say=self.logger.info), runner=self, around=self.guard, say=self.logger.info)
     self.hooks,self._ready,self._owner = self.player.hooks,set(),(-1, None)
     self.hooks.known_stages = tuple(dict.fromkeys(STAGES+stages_of(loop, 'program')))
-    self.register_hooks(defaults, custom)
+    self.register_hooks(self._given['default_hooks'], self._given['custom_hooks'])
 
 @patch
 def _own_generators(self:Runner):
@@ -409,22 +429,25 @@ def _set_end(loop, name, n):
     except AttributeError: setattr(loop, f'_{name}', n)
 
 @patch
+def _lengthen(self:Runner, unit, more):
+    "Let the loop end `more` epochs or iterations (`unit` is 'epoch' or 'iter') after what is complete"
+    nm,counted = f'max_{unit}s','epochs' if self.by_epoch else 'iters'
+    if counted != f'{unit}s': raise ValueError(f"this run is counted by {counted}=, so give that one.")
+    parts.check_number(counted, more)
+    if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
+    if self.train_loop is None: self._trainable()
+    if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
+    self._get_ready('train') # a checkpoint may say what is complete
+    ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
+    _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
+    if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
+    self.player.extend()
+
+@patch
 def _longer(self:Runner, epochs=None, iters=None):
-    "Let the loop end `epochs` or `iters` after what is complete"
-    for nm,more in (('max_epochs', epochs), ('max_iters', iters)):
-        if more is None: continue
-        if (nm == 'max_epochs') != self.by_epoch:
-            raise ValueError(f"this run is counted by {'epochs=' if self.by_epoch else 'iters='}, so give that one.")
-        parts.check_number('epochs' if self.by_epoch else 'iters', more)
-        if self.player.advancing: raise RuntimeError(f"the run is being advanced; set `runner.train_loop.{nm}` to make it longer from inside a hook.")
-        if self.train_loop is None: self._trainable()
-        if getattr(self.train_loop, nm) is None: _set_end(self.train_loop, nm, more)
-        self._get_ready('train') # a checkpoint may say what is complete
-        unit = {'max_epochs': 'epoch', 'max_iters': 'iter'}[nm]
-        ends = self.player.cursor.kept is not None and self.player.cursor.kept[0] == f'after_train_{unit}' # a checkpoint of it, written before its last hooks
-        _set_end(self.train_loop, nm, getattr(self, unit) + ends + more)
-        if hasattr(self.train_loop, 'go_on'): self.train_loop.go_on()
-        self.player.extend()
+    "Make the run longer if that is asked for; whether anything is left to train"
+    for unit,more in (('epoch', epochs), ('iter', iters)):
+        if more is not None: self._lengthen(unit, more)
     self._trainable()
     left = getattr(self.train_loop, 'unfinished', True) or self.player.gen is not None or self.training
     if not left:

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.wrappers import ClasswiseWrapper
 
-from interactive_runner.evaluator import METRICS, BaseMetric, DumpResults, Evaluator, Kept, build_evaluator, keep, target_of
+from interactive_runner.evaluator import METRICS, BaseMetric, DumpResults, Evaluator, build_evaluator, target_of
+from interactive_runner.kept import Kept, keep
 from interactive_runner.metric import accuracy
 from interactive_runner.runner import Runner
 

@@ -139,6 +139,9 @@ KINDS = {
     'resume': (dict(resume=3), 'resume must be bool or str or Path, got 3 (int)'),
     'randomness': (dict(randomness=3), 'randomness must be a dict, got 3 (int)'),
     'a name in randomness': (dict(randomness=dict(sead=1)), "randomness has no 'sead'. Did you mean 'seed'?"),
+    'a name in auto_scale_lr': (dict(auto_scale_lr=dict(enabled=True, base_batch_size=16)), "auto_scale_lr has no 'enabled'. Did you mean 'enable'?"),
+    'a name in env_cfg': (dict(env_cfg=dict(cudnn_benchmrk=True)), "env_cfg has no 'cudnn_benchmrk'. Did you mean 'cudnn_benchmark'?"),
+    'a name in compile': (dict(compile=dict(backnd='eager')), "compile takes no 'backnd'. Did you mean 'backend'?"),
     'hooks in no list': (dict(custom_hooks=Hook()), 'custom_hooks must be list or tuple'),
     'train_cfg': (dict(train_cfg=3), 'train_cfg must be a loop or a dict, got 3 (int)'),
     'val_cfg': (dict(val_cfg=3), 'val_cfg must be a loop or a dict, got 3 (int)'),
@@ -233,6 +236,12 @@ def test_a_deterministic_run_asks_torch_for_it_before_the_first_batch(monkeypatc
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.deterministic = False
 
+def test_the_search_for_fast_convolutions_is_switched_as_env_cfg_says(monkeypatch):
+    for on in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, 'benchmark', not on)
+        Runner(**described(env_cfg=dict(cudnn_benchmark=on, dist_cfg=dict(backend='nccl')))).step('iter')
+        assert torch.backends.cudnn.benchmark is on
+
 def test_what_is_wrong_with_the_validation_data_shows_before_the_first_epoch():
     run = Runner.from_cfg(described(val_dataloader=loader(dataset=dict(type='ToyDta'))))
     with pytest.raises(KeyError, match="Did you mean 'ToyData'"): run.train()
@@ -256,6 +265,20 @@ def test_a_default_hook_is_changed_in_what_is_said_and_a_slip_in_its_name_is_fou
 def test_a_key_of_a_config_that_looks_misspelt_is_pointed_at(capsys):
     run = Runner.from_cfg(described(custom_hook=[], my_notes='mine', log_level='WARNING'))
     assert [o.text for o in run.logger.recent] == ["the config has 'custom_hook', which the runner does not know. Did you mean 'custom_hooks'?"]
+
+def test_what_is_missing_under_a_misspelt_key_is_pointed_at_in_the_error():
+    cfg = described()
+    cfg['train_dataloder'] = cfg.pop('train_dataloader')
+    with pytest.raises(ValueError, match='without train_dataloader') as e: Runner.from_cfg(cfg)
+    assert e.value.__notes__ == ["the config has 'train_dataloder', which the runner does not know. Did you mean 'train_dataloader'?"]
+
+def test_a_forgotten_loss_fn_is_named_where_the_model_cannot_take_the_batch():
+    with pytest.raises(TypeError) as e: objects(loss_fn=None).train()
+    assert any('Linear was called with the whole batch, a list of 2, since there is no loss_fn. Give the runner loss_fn=' in o for o in e.value.__notes__)
+    class Breaks(nn.Linear):
+        def forward(self, x, y): return len(3)
+    with pytest.raises(TypeError) as e: objects(model=Breaks(4, 2), loss_fn=None).train()
+    assert not any('loss_fn' in o for o in e.value.__notes__), 'an error within the model is its own'
 
 def test_train_without_a_description_says_what_is_missing():
     with pytest.raises(RuntimeError, match='training needs train_dataloader='): Runner(ToyModel(), log_level='ERROR').train()
@@ -317,6 +340,14 @@ def test_validation_comes_at_begin_interval_and_end_and_as_dynamic_intervals_say
     assert run(val_interval=3) == [3, 6, 7]
     assert run(val_begin=4, val_interval=2) == [4, 6, 7]
     assert run(val_interval=3, dynamic_intervals=[(5, 1)]) == [3, 4, 5, 6, 7]
+    def counted(**kwargs):
+        when.clear()
+        Runner(**described(train_cfg=dict(by_epoch=False, max_iters=10, **kwargs), custom_hooks=[Counts()])).train()
+        return list(when)
+    class Counts:
+        def before_val(self, runner): when.append(runner.iter)
+    assert counted(val_interval=4) == [4, 8, 10] and counted(val_begin=5, val_interval=4) == [8, 10]
+    assert counted(val_interval=4, dynamic_intervals=[(7, 2)]) == [4, 6, 8, 10] and counted(val_interval=6, dynamic_intervals=[(8, 1)]) == [6, 7, 8, 9, 10]
     runner = Runner(**described(train_cfg=dict(by_epoch=True, max_epochs=7, val_begin=2, val_interval=3)))
     assert (runner.val_begin, runner.val_interval) == (2, 3)
 
@@ -514,6 +545,15 @@ TOUCHED = {
     'val_loop and val_evaluator': lambda r: r._val_loop is r.val_loop and r.val_evaluator is r.val_loop.evaluator,
     'val_begin and val_interval': lambda r: (r.val_begin, r.val_interval) == (1, 1),
     'current_lr and current_momentum': lambda r: (r.current_lr(), r.current_momentum()) == ([.1], [0]),
+    'hooks': lambda r: len(r.hooks) == len(r._hooks) and r.hooks[0] is r._hooks[0],
+    'register_hook': lambda r: r.register_hook(Hook(), name='late') is r.hooks['late'],
+    'get_hooks_info': lambda r: r.get_hooks_info().startswith('before_run:'),
+    'by_epoch': lambda r: r.by_epoch is True,
+    '_inner_iter': lambda r: r._inner_iter == r.inner_iter,
+    'train_dataloader': lambda r: len(r.train_dataloader) == 4,
+    'val_dataloader': lambda r: r.val_dataloader is r.val_loop.dataloader,
+    'test_loop, test_dataloader and test_evaluator': lambda r: (r.test_loop, r._test_loop, r.test_dataloader, r.test_evaluator) == (None,)*4,
+    'log_dir': lambda r: r.log_dir is None,
     'call_hook': lambda r: r.call_hook('before_something_of_ones_own') is None,
     'every_n_iters': lambda r: Hook().every_n_iters(r, 1),
     'strategy': lambda r: r.strategy.unwrap(r.model) is r.model,
@@ -684,3 +724,20 @@ def test_a_work_dir_that_is_a_url_is_refused_before_a_folder_of_that_name_is_mad
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r'a folder of this machine.*out_dir'): Runner(nn.Linear(1, 1), 'memory://runs')
     assert not list(tmp_path.iterdir())
+
+@pytest.mark.parametrize('cuda, mps, best', [(True, True, 'cuda'), (True, False, 'cuda'), (False, True, 'mps'), (False, False, 'cpu')])
+def test_the_best_device_is_a_gpu_then_apples_then_the_cpu(monkeypatch, cuda, mps, best):
+    from interactive_runner.strategy.base import best_device
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
+    assert best_device() == torch.device(best)
+
+def test_a_strategy_of_a_config_puts_the_model_and_its_batches_on_its_device():
+    seen = set()
+    class Sees(ToyModel):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            seen.update(o.device.type for o in inputs)
+            return super().forward(inputs, data_samples, mode)
+    run = Runner(**described(model=Sees(), strategy=dict(type='SingleDeviceStrategy', device='cpu')))
+    run.step('iter')
+    assert seen == {run.device.type} == {'cpu'} and repr(run.strategy) == 'SingleDeviceStrategy on cpu'
