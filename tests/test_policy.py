@@ -379,6 +379,26 @@ def test_switched_off_the_rate_stays_and_switched_on_it_is_that_of_the_formula_a
     same(found[:off]+found[on:], plan[:off]+plan[on:])
     assert len(set(found[off:on])) == 1
 
+@settings(max_examples=40, deadline=None)
+@given(case=st.sampled_from(CASES), changes=st.lists(st.tuples(st.sampled_from(['line', 'hook']), st.integers(1, 40), st.sampled_from(['on', 'off', 0, 50, 100])), max_size=8))
+def test_switched_and_moved_anywhere_the_rate_is_that_of_the_formula_while_on_and_stays_while_off(case, changes):
+    kind,c = case
+    runner,seen = small(hook := policy_hook(dict(c, policy=kind))),{}
+    row,now = runner.hooks[type(hook).__name__],lambda: runner.optimizer.param_groups[0]['lr']
+    runner.on('before_optim_step', name='look')(lambda runner: seen.update({runner.iter: (now(), row.enabled)}))
+    stays = None # what was there when it was switched off
+    for unit,n,what in changes:
+        for _ in range(n):
+            if runner.status == 'done': return
+            runner.step(unit)
+            if not row.enabled: assert now() == stays
+        if what in ('on', 'off'): getattr(row, what)()
+        else: row.priority = what
+        stays = now()
+    row.on()
+    runner.train()
+    same([x for x,on in seen.values() if on], [x for x,(_,on) in zip(formula(kind, c), seen.values()) if on])
+
 @pytest.mark.parametrize('kind, c', CASES)
 @pytest.mark.parametrize('epochs', [1, 4])
 def test_a_resumed_run_goes_on_along_the_formula(kind, c, epochs, tmp_path):

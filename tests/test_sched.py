@@ -546,6 +546,20 @@ def test_switched_off_a_schedule_stands_still_and_goes_on_from_there(off, more):
     runner.train()
     exact(runner.used.values(), [RUNS[1][1](min(i, off) if i <= on else i-(on-off)) for i in range(18)])
 
+@settings(max_examples=25, deadline=None)
+@given(changes=st.lists(st.tuples(st.sampled_from(['line', 'hook']), st.integers(1, 40), st.sampled_from(['on', 'off', 0, 50, 100])), max_size=8))
+def test_switched_and_moved_anywhere_a_schedule_has_made_as_many_steps_as_iterations_ended_while_it_was_on(changes):
+    runner,ended = small(RUNS[1][0]),[]
+    row = runner.hooks['ParamSchedulerHook']
+    runner.on('before_optim_step', name='look')(lambda runner: ended.append(row.spent('after_train_iter')[0]))
+    for unit,n,what in changes:
+        runner.step(unit, n)
+        if what in ('on', 'off'): getattr(row, what)()
+        else: row.priority = what
+    runner.train()
+    exact(runner.used.values(), map(RUNS[1][1], ended))
+    assert all(b-a in (0, 1) for a,b in zip(ended, ended[1:])) and len(ended) == 18
+
 @pytest.mark.parametrize('cfg, formula', RUNS)
 @pytest.mark.parametrize('epochs', [1, 4])
 def test_a_resumed_run_is_on_the_same_curve(cfg, formula, epochs, tmp_path):
