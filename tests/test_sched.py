@@ -489,6 +489,7 @@ def small(schedule, lr=1., **kwargs):
     return runner
 
 CUTS = st.lists(st.tuples(st.sampled_from(['line', 'hook', 'iter', 'epoch']), st.integers(1, 9), st.booleans()), max_size=6)
+CHANGES = st.lists(st.tuples(st.sampled_from(['line', 'hook']), st.integers(1, 40), st.sampled_from(['on', 'off', 0, 50, 100])), max_size=8)
 
 def train_with_cuts(runner, cuts):
     "Train to the end, with steps, and stops after some of them"
@@ -547,7 +548,7 @@ def test_switched_off_a_schedule_stands_still_and_goes_on_from_there(off, more):
     exact(runner.used.values(), [RUNS[1][1](min(i, off) if i <= on else i-(on-off)) for i in range(18)])
 
 @settings(max_examples=25, deadline=None)
-@given(changes=st.lists(st.tuples(st.sampled_from(['line', 'hook']), st.integers(1, 40), st.sampled_from(['on', 'off', 0, 50, 100])), max_size=8))
+@given(changes=CHANGES)
 def test_switched_and_moved_anywhere_a_schedule_has_made_as_many_steps_as_iterations_ended_while_it_was_on(changes):
     runner,ended = small(RUNS[1][0]),[]
     row = runner.hooks['ParamSchedulerHook']

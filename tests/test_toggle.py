@@ -139,17 +139,21 @@ def test_a_run_stopped_at_random_with_all_of_them_leaves_nothing_behind(seed):
 OPTIM = {'OptimizerHook': OptimizerHook, 'Fp16OptimizerHook': Fp16OptimizerHook,
          'GradientCumulativeOptimizerHook': lambda: GradientCumulativeOptimizerHook(2)}
 
+def watched(name):
+    "A run with that optimizer hook, the iterations with a step, and those that ended while it was on"
+    run,steps,on = make(OPTIM[name]()),[],[]
+    run.optimizer.register_step_post_hook(lambda *args: steps.append(run.iter))
+    run.on('after_train_iter', priority=0, name='look')(lambda runner: on.append(runner.iter) if runner.hooks[name].enabled else None)
+    return run,steps,on
+
 @pytest.mark.parametrize('name', OPTIM)
 def test_an_optimizer_hook_switched_at_any_line_steps_in_the_iterations_that_end_while_it_is_on(name):
     for n in range(1, N-1, 2):
-        run,steps,on = make(OPTIM[name]()),[],[]
-        row = run.hooks[name]
-        run.optimizer.register_step_post_hook(lambda *args: steps.append(run.iter))
-        run.on('after_train_iter', priority=0, name='look')(lambda runner: on.append(runner.iter) if row.enabled else None)
+        run,steps,on = watched(name)
         run.step('line', n)
-        row.off()
+        run.hooks[name].off()
         run.step('line', 9)
-        row.on()
+        run.hooks[name].on()
         run.train()
         assert steps == [i for i in on if name != 'GradientCumulativeOptimizerHook' or i % 2] and not run.hooks.waiting
 
