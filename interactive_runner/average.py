@@ -86,7 +86,7 @@ class Momentum:
         vars(obj)[self.name] = v
     def check(self, v):
         if isinstance(v, bool) or not isinstance(v, (int, float)): raise TypeError(f"{self.name} must be a number, got {v!r} ({type(v).__name__}).")
-        if not 0 < v < 1: raise ValueError(f"{self.name} is the share of the new weights in the average, and must lie between 0 and 1, got {v}.")
+        if not 0 < v < 1: raise ValueError(f"{self.name} is the share of the new weights in the average, above 0 and below 1, got {v}.")
         if v > .5: warnings.warn(f"{self.name}={v} gives the new weights more say than all before. Is {1-v:g} meant, for a decay of {v}?")
 
 @MODELS.register_module()

@@ -291,7 +291,7 @@ def test_a_hook_of_ones_own_from_the_registry_finds_an_infinite_loss():
     (lambda: EvalHook([1]), TypeError, 'torch DataLoader'),
     (lambda: EvalHook(loaders()[1], start=-1), ValueError, '0 or more'),
     (lambda: EvalHook(loaders()[1], save_best='thing'), ValueError, 'greater, or less'),
-    (lambda: EMAHook(momentum=2.), ValueError, 'between 0 and 1')])
+    (lambda: EMAHook(momentum=2.), ValueError, 'above 0 and below 1')])
 def test_what_cannot_be_meant_is_refused(call, error, text):
     with pytest.raises(error, match=re.escape(text)): call()
 
