@@ -13,7 +13,6 @@ __all__ = ['policy', 'lowest', 'Steps', 'StepLrUpdaterHook', 'StepMomentumUpdate
 # %% ../../nbs/67_hooks.policies.ipynb #77c554d6
 from bisect import bisect_right
 from collections.abc import Mapping
-from itertools import accumulate
 from numbers import Real
 
 from fastcore.meta import delegates
@@ -22,7 +21,7 @@ from ..core import choices, closest
 from ..hook import Whole, stage_methods
 from .policy import LrUpdaterHook, MomentumUpdaterHook, Must, Policy, above, one_of, optimizers, part
 from ..registry import HOOKS, default_scope
-from ..sched import through, wave
+from ..sched import check_weights, one_cycle, restarts, through, wave
 
 # %% ../../nbs/67_hooks.policies.ipynb #d973c857
 def lowest(hook, base):
@@ -189,14 +188,12 @@ class CosineRestartLrUpdaterHook(FallingLr):
         restart_weights=(1,), # how high each begins, in parts of the original value
         **kwargs
     ):
-        if len(periods) != len(restart_weights):
-            raise ValueError(f"each period needs a weight: got {len(periods)} periods and {len(restart_weights)} restart_weights.")
+        check_weights(periods, restart_weights)
         self.periods,self.restart_weights = periods,restart_weights
         super().__init__(**kwargs)
     def value(self, base, p, P):
-        ends,low = list(accumulate(self.periods)),lowest(self, base)
-        i = min(bisect_right(ends, p), len(ends)-1)
-        return low + self.restart_weights[i]*(base-low)*wave(1 - (ends[i]-p)/self.periods[i])
+        low = lowest(self, base)
+        return low + (base-low)*restarts(p, self.periods, self.restart_weights)
     def check(self, runner):
         super().check(runner)
         whole,(_,P) = sum(self.periods),self.progress(runner)
@@ -282,10 +279,8 @@ class OneCycleLrUpdaterHook(OneCycle, LrUpdaterHook):
         super().__init__(**{'by_epoch': False, **kwargs})
     def bases(self, optimizer, name=None): return [x/self.div_factor for x in for_groups(self.max_lr, optimizer, name, 'max_lr')]
     def value(self, base, p, P):
-        T = self.total_steps or P
-        top = self.pct_start*T-1
-        down = [(2*top, 1.)] if self.three_phase else []
-        return base*through([(0, 1.), (top, self.div_factor), *down, (T-1, 1/self.final_div_factor)], p, self.anneal_strategy)
+        corners = one_cycle(self.total_steps or P, self.pct_start, 1., self.div_factor, 1/self.final_div_factor, self.three_phase)
+        return base*through(corners, p, self.anneal_strategy)
     def check(self, runner):
         super().check(runner)
         if self.total_steps and self.total_steps < runner.max_iters:
@@ -309,9 +304,8 @@ class OneCycleMomentumUpdaterHook(OneCycle, MomentumUpdaterHook):
     def bases(self, optimizer, name=None):
         return list(zip(*(for_groups(getattr(self, o), optimizer, name, o) for o in ('base_momentum', 'max_momentum'))))
     def value(self, base, p, P):
-        (low,high),top = base,self.pct_start*P-1
-        down = [(2*top, high)] if self.three_phase else []
-        return through([(0, high), (top, low), *down, (P-1, high)], p, self.anneal_strategy)
+        low,high = base
+        return through(one_cycle(P, self.pct_start, high, low, high, self.three_phase), p, self.anneal_strategy)
 
 # %% ../../nbs/67_hooks.policies.ipynb #c0647873
 def policies(kind:str='Lr') -> list:
