@@ -16,7 +16,7 @@ from ..registry import HOOKS
 @HOOKS.register_module(scope='mmcv')
 class EMAHook(Hook):
     "Keep an exponential moving average of the parameters in buffers `ema_...` of the model"
-    priority = 'ABOVE_NORMAL' # before MMCV's CheckpointHook, so that its files hold the average
+    priority = 45 # behind OptimizerHook, and before MMCV's CheckpointHook, so that its files hold the average
     momentum,interval,warm_up = Momentum(),Whole(),Whole()
     def __init__(self,
         momentum:float=.0002, # how much of the new weights one update takes
