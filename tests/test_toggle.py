@@ -10,6 +10,7 @@ from interactive_runner.hooks.cumulative import Fp16OptimizerHook, GradientCumul
 from interactive_runner.hooks.ema import EMAHook
 from interactive_runner.hooks.optim import OptimizerHook
 from interactive_runner.hooks.profiler import ProfilerHook
+from interactive_runner.hooks.sampler import DistSamplerSeedHook
 from interactive_runner.hooks.stopping import CheckInvalidLossHook, EarlyStoppingHook
 from interactive_runner.hooks.study import ActivationStatsHook, GradientFlowHook, MemoryHook, ThroughputHook, UpdateRatioHook
 from test_runner import data, runner, state
@@ -94,6 +95,7 @@ def test_a_hook_replaced_or_removed_at_any_single_call_does_its_job_or_is_gone(n
 
 
 MORE = {'EMAHook': lambda: EMAHook(momentum=.1), 'EarlyStoppingHook': lambda: EarlyStoppingHook('loss', patience=9), 'SyncBuffersHook': SyncBuffersHook,
+        'DistSamplerSeedHook': DistSamplerSeedHook,
         'EmptyCacheHook': lambda: EmptyCacheHook(True, True, True), 'CheckInvalidLossHook': lambda: CheckInvalidLossHook(1),
         'ProfilerHook': lambda: ProfilerHook(profile_times=2), 'GradientFlowHook': lambda: GradientFlowHook(2),
         'ActivationStatsHook': lambda: ActivationStatsHook(interval=2), 'UpdateRatioHook': lambda: UpdateRatioHook(2),
