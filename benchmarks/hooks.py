@@ -12,8 +12,9 @@ from _measure import NEVER, Passes, arguments, begun, report, row, silently
 from interactive_runner.all import Runner
 
 MORE = ['EMAHook', 'CheckInvalidLossHook', 'EmptyCacheHook', 'SyncBuffersHook', 'GradientFlowHook', 'ActivationStatsHook', 'UpdateRatioHook', 'MemoryHook',
-        'ThroughputHook', 'OptimizerHook', dict(type='mmcv.StepLrUpdaterHook', step=[NEVER]),
-        dict(type='mmcv.CosineAnnealingLrUpdaterHook', min_lr=0., by_epoch=False),
+        'ThroughputHook', 'OptimizerHook', dict(type='GradientCumulativeOptimizerHook', cumulative_iters=4), 'Fp16OptimizerHook', 'mmcv.EMAHook',
+        dict(type='mmcv.StepLrUpdaterHook', step=[NEVER]), dict(type='mmcv.CosineAnnealingLrUpdaterHook', min_lr=0., by_epoch=False),
+        dict(type='mmcv.CyclicMomentumUpdaterHook'), dict(type='mmcv.TextLoggerHook', interval=100),
         dict(type='EarlyStoppingHook', monitor='loss')]
 
 def run_with(hook, folder):

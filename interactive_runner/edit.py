@@ -72,11 +72,7 @@ def writers(
     return res + [Writer(type(o).__name__, moves(o), _when(o), goes_on(o)) for o in awake] + _trace(optimizer, known)
 
 # %% ../nbs/69_edit.ipynb #711d5cde
-def edit(
-    group, # of an optimizer
-    name:str, # 'lr', 'momentum', 'weight_decay', ...
-    x, # a number, perhaps as text
-) -> float:
+def edit(group, name:str, x) -> float: # arguments as for `check_value`
     "Set a number of a group by hand"
     number = check_value(group, name, x)
     put_param(group, 'momentum' if name == 'betas' else name, number)

@@ -24,7 +24,7 @@ from .hooks.checkpoint import CheckpointHook
 from .hooks.cumulative import Fp16OptimizerHook, GradientCumulativeFp16OptimizerHook, GradientCumulativeOptimizerHook
 from .hooks.evaluation import DistEvalHook, EvalHook
 from .hooks.optim import OptimizerHook
-from .hooks.policy import policy_hook
+from .hooks.policies import policy_hook
 from .hooks.sampler import DistSamplerSeedHook
 from .hooks.text import TextLoggerHook
 from .hooks.timer import IterTimerHook

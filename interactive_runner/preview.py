@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from torch.optim import Optimizer
 
 from .curve import ParamScheduler, get_param
-from .hooks.policy import Policy, optimizers, policy_hook
+from .hooks.policies import policy_hook
+from .hooks.policy import Policy, optimizers
 from .hooks.sched import ParamSchedulerHook, goes_by_epoch, wants_metrics
 from .runner import Runner
 from .sched import build_param_scheduler

@@ -7,9 +7,10 @@ __all__ = ['schedule', 'ConstantParamScheduler', 'ConstantLR', 'ConstantMomentum
            'LinearMomentum', 'StepParamScheduler', 'StepLR', 'StepMomentum', 'MultiStepParamScheduler', 'MultiStepLR',
            'MultiStepMomentum', 'ExponentialParamScheduler', 'ExponentialLR', 'ExponentialMomentum',
            'PolyParamScheduler', 'PolyLR', 'PolyMomentum', 'wave', 'Waves', 'CosineAnnealingParamScheduler',
-           'CosineAnnealingLR', 'CosineAnnealingMomentum', 'CosineRestartParamScheduler', 'CosineRestartLR',
-           'CosineRestartMomentum', 'through', 'OneCycleParamScheduler', 'OneCycleLR', 'build_param_scheduler',
-           'ParamScheduler', 'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum', 'ReduceOnPlateauParamScheduler']
+           'CosineAnnealingLR', 'CosineAnnealingMomentum', 'check_weights', 'restarts', 'CosineRestartParamScheduler',
+           'CosineRestartLR', 'CosineRestartMomentum', 'through', 'one_cycle', 'OneCycleParamScheduler', 'OneCycleLR',
+           'build_param_scheduler', 'ParamScheduler', 'ReduceOnPlateauLR', 'ReduceOnPlateauMomentum',
+           'ReduceOnPlateauParamScheduler']
 
 # %% ../nbs/34_sched.ipynb #ad1fa4d7
 from bisect import bisect_right
@@ -191,6 +192,20 @@ class CosineAnnealingLR(OfLR, CosineAnnealingParamScheduler): "The learning rate
 class CosineAnnealingMomentum(OfMomentum, CosineAnnealingParamScheduler): "The momentum down along a half wave of the cosine"
 
 # %% ../nbs/34_sched.ipynb #38361eca
+def check_weights(periods, weights):
+    "Complain unless each period has its weight"
+    if len(periods) != len(weights): raise ValueError(f"each period needs a weight: got {len(periods)} periods and {len(weights)} restart_weights.")
+
+def restarts(
+    t, # the step that is asked for
+    periods, # steps of each half wave
+    weights, # how high each begins
+) -> float:
+    "Half waves, one after the other; after the last step its own wave goes on"
+    ends = list(accumulate(periods))
+    i = min(bisect_right(ends, t), len(ends)-1)
+    return weights[i]*wave(1 - (ends[i]-t)/periods[i])
+
 @schedule
 @delegates()
 class CosineRestartParamScheduler(Waves):
@@ -204,8 +219,7 @@ class CosineRestartParamScheduler(Waves):
         **kwargs
     ):
         self.set_floor(eta_min, eta_min_ratio)
-        if len(periods) != len(restart_weights):
-            raise ValueError(f"each period needs a weight: got {len(periods)} periods and {len(restart_weights)} restart_weights.")
+        check_weights(periods, restart_weights)
         self.periods,self.restart_weights = list(periods),list(restart_weights)
         super().__init__(optimizer, param_name, **self._ending(**kwargs))
     def _ending(self, begin=0, end=INF, **kwargs):
@@ -213,10 +227,7 @@ class CosineRestartParamScheduler(Waves):
         if INF > end > begin+whole:
             raise ValueError(f"the periods are over after {whole} steps, but the schedule is to act for {end-begin}: add a period, or set end={begin+whole}.")
         return dict(begin=begin, end=min(end, begin+whole), **kwargs)
-    def curve(self, t):
-        ends = list(accumulate(self.periods))
-        i = bisect_right(ends, t)
-        return self.restart_weights[i]*wave(1 - (ends[i]-t)/self.periods[i])
+    def curve(self, t): return restarts(t, self.periods, self.restart_weights)
 
 @schedule
 class CosineRestartLR(OfLR, CosineRestartParamScheduler): "Half waves of the learning rate, one after the other"
@@ -235,6 +246,16 @@ def through(
     (a,x),(b,y) = corners[i-1:i+1]
     part = min((t-a)/(b-a), 1.) if b > a else 1.
     return y + (x-y)*(wave(part) if strategy == 'cos' else 1-part)
+
+def one_cycle(
+    n:int, # steps of the cycle
+    pct_start:float, # the part of them to the top
+    first, top, last, # values there, and at both ends
+    three_phase:bool=False, # from the top first back to `first`
+) -> list:
+    "Steps at which a phase of the cycle ends, and the values there; first the beginning"
+    peak = pct_start*n-1
+    return [(0, first), (peak, top), *([(2*peak, first)] if three_phase else []), (n-1, last)]
 
 @schedule
 @delegates()
@@ -260,11 +281,9 @@ class OneCycleParamScheduler(ParamScheduler):
 
     @property
     def corners(self):
-        "Steps at which a phase ends, and the part of `eta_max` there is then; first the beginning"
-        n,low = self.total_steps or self.end-self.begin,1/self.div_factor
-        top = self.pct_start*n-1
-        down = [(2*top, low)] if self.three_phase else []
-        return [(0, low), (top, 1.), *down, (n-1, low/self.final_div_factor)]
+        "The phases of the cycle, in parts of `eta_max`"
+        low = 1/self.div_factor
+        return one_cycle(self.total_steps or self.end-self.begin, self.pct_start, low, 1., low/self.final_div_factor, self.three_phase)
     def curve(self, t): return through(self.corners, t, self.anneal_strategy)
     def value(self, x, base, t, since): return super().value(x, self.eta_max, t, since) if since >= 0 else self.eta_max*self.curve(t)
 

@@ -251,9 +251,14 @@ def test_a_file_holds_the_average_as_its_weights_wherever_it_is_written(tmp_path
         assert all(torch.equal(file['ema_state_dict'][f'module.{k}'], v) for k,v in own.items()) and int(file['ema_state_dict']['steps']) == 4
         run.stop()
 
-def test_the_checkpoints_of_the_hook_that_saves_are_resumed_exactly(tmp_path):
+@pytest.mark.parametrize('place', ['NORMAL', 'LOWEST'])
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_the_checkpoints_of_the_hook_that_saves_are_resumed_exactly_wherever_the_average_stands(by_epoch, place, tmp_path):
     def make(folder, **given):
-        return run_of(EMAHook(momentum=.1), work_dir=tmp_path/folder, default_hooks=dict(checkpoint=dict(interval=1, save_best='loss', rule='less')), **given)
+        saving = dict(interval=1 if by_epoch else 3, by_epoch=by_epoch, save_best='loss', rule='less')
+        run = run_of(EMAHook(momentum=.1), work_dir=tmp_path/folder, default_hooks=dict(checkpoint=saving), **given)
+        run.hooks['EMAHook'].priority = place
+        return run
     straight = ended(make('a'))
     for file in sorted((tmp_path/'a').glob('*.pth')):
         resumed = ended(make('b', resume=str(file)))

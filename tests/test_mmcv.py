@@ -223,6 +223,15 @@ def test_the_average_of_the_weights_is_that_of_the_formula(config):
     assert all(torch.equal(a, b) for a,b in zip(runner.model.parameters(), means))
     assert torch.equal(runner.model.ema_linear_weight, model.linear.weight)
 
+@pytest.mark.parametrize('first', [True, False])
+def test_an_average_stands_behind_the_optimizer_and_before_the_checkpoint_whichever_is_registered_first(first, tmp_path):
+    runner = make(work_dir=str(tmp_path))
+    if first: runner.register_hook(dict(type='EMAHook'))
+    runner.register_training_hooks(None, dict(), dict(interval=1))
+    if not first: runner.register_hook(dict(type='EMAHook'))
+    names = [r.name for r in runner.hooks.rows]
+    assert names.index('OptimizerHook') < names.index('EMAHook') < names.index('CheckpointHook')
+
 @pytest.mark.parametrize('by', ['runner', 'hook'])
 def test_a_resumed_average_goes_on_as_if_there_had_been_no_break(by, tmp_path):
     def run(n, **more):
@@ -291,7 +300,7 @@ def test_a_hook_of_ones_own_from_the_registry_finds_an_infinite_loss():
     (lambda: EvalHook([1]), TypeError, 'torch DataLoader'),
     (lambda: EvalHook(loaders()[1], start=-1), ValueError, '0 or more'),
     (lambda: EvalHook(loaders()[1], save_best='thing'), ValueError, 'greater, or less'),
-    (lambda: EMAHook(momentum=2.), ValueError, 'between 0 and 1')])
+    (lambda: EMAHook(momentum=2.), ValueError, 'above 0 and below 1')])
 def test_what_cannot_be_meant_is_refused(call, error, text):
     with pytest.raises(error, match=re.escape(text)): call()
 

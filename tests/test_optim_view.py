@@ -227,11 +227,11 @@ def test_a_checkpoint_replaces_the_groups_and_edits_go_to_the_new_ones(sgd):
     assert sgd.param_groups[0] is not old and sgd.param_groups[0]['lr'] == .7 and rows(view) == before
 
 def test_a_group_that_is_added_gets_a_row_and_the_others_keep_theirs(sgd):
-    view = Optimizer(Run(sgd))
+    view = Optimizer(run := Run(sgd))
     before = rows(view)
     sgd.add_param_group(dict(params=params(), lr=.01))
     view.refresh()
-    assert rows(view)[:2] == before and shown(view)[2][0] == '0.01'
+    assert view.runner is run and rows(view)[:2] == before and shown(view)[2][0] == '0.01'
 
 def test_an_optimizer_that_is_replaced_takes_its_widgets_along(sgd):
     run = Run(sgd)

@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from interactive_runner import Runner
 from interactive_runner.hook import parameters
-from interactive_runner.hooks import policy
-from interactive_runner.hooks.policy import (CosineAnnealingLrUpdaterHook, CyclicLrUpdaterHook, ExpLrUpdaterHook, FixedLrUpdaterHook, LrUpdaterHook,
-                                             OneCycleLrUpdaterHook, OneCycleMomentumUpdaterHook, StepLrUpdaterHook, policies, policy_hook)
+from interactive_runner.hooks import policies as module
+from interactive_runner.hooks.policies import (CosineAnnealingLrUpdaterHook, CyclicLrUpdaterHook, ExpLrUpdaterHook, FixedLrUpdaterHook, OneCycleLrUpdaterHook,
+                                               OneCycleMomentumUpdaterHook, StepLrUpdaterHook, policies, policy_hook)
+from interactive_runner.hooks.policy import LrUpdaterHook
 from interactive_runner.registry import HOOKS, default_scope
+from test_sched import CHANGES, CUTS, train_with_cuts, train_with_failures
 
 LR = ['Fixed', 'Step', 'Exp', 'Poly', 'Inv', 'CosineAnnealing', 'FlatCosineAnnealing', 'CosineRestart', 'Cyclic', 'OneCycle', 'LinearAnnealing']
 MOMENTUM = ['Step', 'CosineAnnealing', 'LinearAnnealing', 'Cyclic', 'OneCycle']
@@ -186,6 +188,9 @@ def test_a_warm_up_may_be_counted_in_epochs():
         assert runs[0].now() == runs[1].now()
     assert runs[0].now() == [1., .3]
 
+def test_unless_it_is_told_otherwise_a_warm_up_begins_with_a_tenth_of_the_rate_and_the_momentum_over_nine_tenths():
+    assert FixedLrUpdaterHook().warmup_ratio == .1 and OneCycleMomentumUpdaterHook().warmup_ratio == .9
+
 # groups and optimizers
 
 def test_momentum_is_the_first_beta_in_adam_and_the_second_stays():
@@ -242,7 +247,7 @@ def test_an_optimizer_without_momentum_is_refused_before_the_run():
 
 @pytest.mark.parametrize('name', [f'{k}LrUpdaterHook' for k in LR] + [f'{k}MomentumUpdaterHook' for k in MOMENTUM])
 def test_each_name_is_a_class_that_readers_pickle_and_the_registry_find(name):
-    cls = getattr(policy, name)
+    cls = getattr(module, name)
     assert HOOKS.get(name) is HOOKS.get(f'mmcv.{name}') is cls and pickle.loads(pickle.dumps(cls)) is cls and cls.__doc__
     with default_scope('mmcv'): assert HOOKS.get(name) is cls
     params = inspect.signature(cls).parameters
@@ -349,27 +354,15 @@ def test_the_rates_that_a_run_was_trained_with_are_those_of_the_formula(kind, c)
     same(rates(runner), formula(kind, c))
 
 @settings(max_examples=25, deadline=None)
-@given(case=st.sampled_from(CASES), cuts=st.lists(st.tuples(st.sampled_from(['line', 'hook', 'iter', 'epoch']), st.integers(1, 9), st.booleans()), max_size=6))
+@given(case=st.sampled_from(CASES), cuts=CUTS)
 def test_stops_and_restarts_anywhere_change_nothing(case, cuts):
     kind,c = case
-    runner = small(policy_hook(dict(c, policy=kind)))
-    for unit,n,stop in cuts:
-        runner.step(unit, n)
-        if stop: runner.stop()
-    runner.train()
+    runner = train_with_cuts(small(policy_hook(dict(c, policy=kind))), cuts)
     same(rates(runner), formula(kind, c))
 
 def test_an_iteration_that_failed_and_is_begun_again_has_the_same_rate():
     kind,c = CASES[2]
-    runner,failed = small(policy_hook(dict(c, policy=kind))),[]
-    @runner.on('after_backward')
-    def fail(runner):
-        if runner.iter in (4, 7) and runner.iter not in failed: failed.append(runner.iter); raise OSError('once')
-    for _ in range(2):
-        with pytest.raises(OSError): runner.train()
-        runner.retry()
-    runner.train()
-    assert failed == [4, 7]
+    runner = train_with_failures(small(policy_hook(dict(c, policy=kind))), 'after_backward')
     same(rates(runner), formula(kind, c))
 
 @pytest.mark.parametrize('kind, c', CASES)
@@ -385,6 +378,26 @@ def test_switched_off_the_rate_stays_and_switched_on_it_is_that_of_the_formula_a
     plan,found = formula(kind, c),rates(runner)
     same(found[:off]+found[on:], plan[:off]+plan[on:])
     assert len(set(found[off:on])) == 1
+
+@settings(max_examples=40, deadline=None)
+@given(case=st.sampled_from(CASES), changes=CHANGES)
+def test_switched_and_moved_anywhere_the_rate_is_that_of_the_formula_while_on_and_stays_while_off(case, changes):
+    kind,c = case
+    runner,seen = small(hook := policy_hook(dict(c, policy=kind))),{}
+    row,now = runner.hooks[type(hook).__name__],lambda: runner.optimizer.param_groups[0]['lr']
+    runner.on('before_optim_step', name='look')(lambda runner: seen.update({runner.iter: (now(), row.enabled)}))
+    stays = None # what was there when it was switched off
+    for unit,n,what in changes:
+        for _ in range(n):
+            if runner.status == 'done': return
+            runner.step(unit)
+            if not row.enabled: assert now() == stays
+        if what in ('on', 'off'): getattr(row, what)()
+        else: row.priority = what
+        stays = now()
+    row.on()
+    runner.train()
+    same([x for x,on in seen.values() if on], [x for x,(_,on) in zip(formula(kind, c), seen.values()) if on])
 
 @pytest.mark.parametrize('kind, c', CASES)
 @pytest.mark.parametrize('epochs', [1, 4])
@@ -416,7 +429,7 @@ def test_a_hook_that_joins_in_the_middle_starts_from_what_it_finds():
 def test_a_parameter_that_is_set_acts_at_the_next_writing_and_a_wrong_one_changes_nothing():
     runner = small(ExpLrUpdaterHook(.5))
     row = runner.hooks['ExpLrUpdaterHook']
-    assert {'gamma', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio'} <= set(parameters(row.hook)) and 'param_name' not in parameters(row.hook)
+    assert {*parameters(row.hook)} == {'gamma', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch'}
     runner.run_until(iter=4)
     row.set(gamma=.9)
     with pytest.raises(ValueError, match='gamma must be'): row.set(gamma=-1)

@@ -15,7 +15,8 @@ from torch.optim import SGD, Adam, lr_scheduler
 
 from interactive_runner import Runner
 from interactive_runner.edit import goes_on, writers
-from interactive_runner.hooks.policy import ExpLrUpdaterHook, LrUpdaterHook, OneCycleLrUpdaterHook, Policy, StepLrUpdaterHook
+from interactive_runner.hooks.policies import ExpLrUpdaterHook, OneCycleLrUpdaterHook, StepLrUpdaterHook
+from interactive_runner.hooks.policy import LrUpdaterHook, Policy
 from interactive_runner.preview import Walk, effort, planned, preview, stand_in, values, walked
 from interactive_runner.sched import CosineAnnealingLR, ExponentialLR, LinearLR, OneCycleLR, ReduceOnPlateauLR, StepLR
 

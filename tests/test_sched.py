@@ -488,6 +488,30 @@ def small(schedule, lr=1., **kwargs):
     runner.on('before_optim_step', name='note')(lambda runner: runner.used.update({runner.iter: optim.param_groups[0]['lr']}))
     return runner
 
+CUTS = st.lists(st.tuples(st.sampled_from(['line', 'hook', 'iter', 'epoch']), st.integers(1, 9), st.booleans()), max_size=6)
+CHANGES = st.lists(st.tuples(st.sampled_from(['line', 'hook']), st.integers(1, 40), st.sampled_from(['on', 'off', 0, 50, 100])), max_size=8)
+
+def train_with_cuts(runner, cuts):
+    "Train to the end, with steps, and stops after some of them"
+    for unit,n,stop in cuts:
+        runner.step(unit, n)
+        if stop: runner.stop()
+    runner.train()
+    return runner
+
+def train_with_failures(runner, stage):
+    "Train to the end, where two iterations fail once at `stage` and are begun again"
+    failed = []
+    @runner.on(stage, priority='VERY_LOW')
+    def fail(runner):
+        if runner.iter in (4, 7) and runner.iter not in failed: failed.append(runner.iter); raise OSError('once')
+    for _ in range(2):
+        with pytest.raises(OSError): runner.train()
+        runner.retry()
+    runner.train()
+    assert failed == [4, 7]
+    return runner
+
 RUNS = [(dict(type='CosineAnnealingLR', eta_min=.1), lambda i: .1+.9*wave(i//3/6)), (dict(type='PolyLR', by_epoch=False, power=2), lambda i: (1-i/17)**2),
         (dict(type='LinearLR', start_factor=.1, end=4, convert_to_iter_based=True), lambda i: .1+.9*min(i, 11)/11),
         (dict(type='MultiStepLR', milestones=[2, 4]), lambda i: .1**(i//6)),
@@ -500,26 +524,15 @@ def test_a_run_is_trained_with_the_rates_of_the_formula(cfg, formula):
     exact(runner.used.values(), map(formula, range(18)))
 
 @settings(max_examples=25, deadline=None)
-@given(case=st.sampled_from(RUNS), cuts=st.lists(st.tuples(st.sampled_from(['line', 'hook', 'iter', 'epoch']), st.integers(1, 9), st.booleans()), max_size=6))
+@given(case=st.sampled_from(RUNS), cuts=CUTS)
 def test_stops_and_restarts_anywhere_leave_a_schedule_on_its_curve(case, cuts):
     cfg,formula = case
-    runner = small(cfg)
-    for unit,n,stop in cuts:
-        runner.step(unit, n)
-        if stop: runner.stop()
-    runner.train()
+    runner = train_with_cuts(small(cfg), cuts)
     exact(runner.used.values(), map(formula, range(18)))
 
 @pytest.mark.parametrize('stage', ['after_backward', 'after_train_iter'])
 def test_an_iteration_that_failed_and_is_begun_again_takes_one_step_of_the_schedule(stage):
-    runner,failed = small(RUNS[1][0]),[]
-    @runner.on(stage, priority='VERY_LOW')
-    def fail(runner):
-        if runner.iter in (4, 7) and runner.iter not in failed: failed.append(runner.iter); raise OSError('once')
-    for _ in range(2):
-        with pytest.raises(OSError): runner.train()
-        runner.retry()
-    runner.train()
+    runner = train_with_failures(small(RUNS[1][0]), stage)
     exact(runner.used.values(), map(RUNS[1][1], range(18)))
 
 @settings(max_examples=15, deadline=None)
@@ -533,6 +546,20 @@ def test_switched_off_a_schedule_stands_still_and_goes_on_from_there(off, more):
     runner.hooks['ParamSchedulerHook'].on()
     runner.train()
     exact(runner.used.values(), [RUNS[1][1](min(i, off) if i <= on else i-(on-off)) for i in range(18)])
+
+@settings(max_examples=25, deadline=None)
+@given(changes=CHANGES)
+def test_switched_and_moved_anywhere_a_schedule_has_made_as_many_steps_as_iterations_ended_while_it_was_on(changes):
+    runner,ended = small(RUNS[1][0]),[]
+    row = runner.hooks['ParamSchedulerHook']
+    runner.on('before_optim_step', name='look')(lambda runner: ended.append(row.spent('after_train_iter')[0]))
+    for unit,n,what in changes:
+        runner.step(unit, n)
+        if what in ('on', 'off'): getattr(row, what)()
+        else: row.priority = what
+    runner.train()
+    exact(runner.used.values(), map(RUNS[1][1], ended))
+    assert all(b-a in (0, 1) for a,b in zip(ended, ended[1:])) and len(ended) == 18
 
 @pytest.mark.parametrize('cfg, formula', RUNS)
 @pytest.mark.parametrize('epochs', [1, 4])

@@ -6,8 +6,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from interactive_runner.hooks.buffers import EmptyCacheHook, SyncBuffersHook
+from interactive_runner.hooks.cumulative import Fp16OptimizerHook, GradientCumulativeOptimizerHook
 from interactive_runner.hooks.ema import EMAHook
+from interactive_runner.hooks.optim import OptimizerHook
 from interactive_runner.hooks.profiler import ProfilerHook
+from interactive_runner.hooks.sampler import DistSamplerSeedHook
 from interactive_runner.hooks.stopping import CheckInvalidLossHook, EarlyStoppingHook
 from interactive_runner.hooks.study import ActivationStatsHook, GradientFlowHook, MemoryHook, ThroughputHook, UpdateRatioHook
 from test_runner import data, runner, state
@@ -92,6 +95,7 @@ def test_a_hook_replaced_or_removed_at_any_single_call_does_its_job_or_is_gone(n
 
 
 MORE = {'EMAHook': lambda: EMAHook(momentum=.1), 'EarlyStoppingHook': lambda: EarlyStoppingHook('loss', patience=9), 'SyncBuffersHook': SyncBuffersHook,
+        'DistSamplerSeedHook': DistSamplerSeedHook,
         'EmptyCacheHook': lambda: EmptyCacheHook(True, True, True), 'CheckInvalidLossHook': lambda: CheckInvalidLossHook(1),
         'ProfilerHook': lambda: ProfilerHook(profile_times=2), 'GradientFlowHook': lambda: GradientFlowHook(2),
         'ActivationStatsHook': lambda: ActivationStatsHook(interval=2), 'UpdateRatioHook': lambda: UpdateRatioHook(2),
@@ -132,6 +136,56 @@ def test_a_run_stopped_at_random_with_all_of_them_leaves_nothing_behind(seed):
     if draw.random() < .5: run.hooks[draw.choice(list(MORE))].off()
     run.stop()
     nothing_left(run)
+
+
+OPTIM = {'OptimizerHook': OptimizerHook, 'Fp16OptimizerHook': Fp16OptimizerHook,
+         'GradientCumulativeOptimizerHook': lambda: GradientCumulativeOptimizerHook(2)}
+
+def watched(name):
+    "A run with that optimizer hook, the iterations with a step, and those that ended while it was on"
+    run,steps,on = make(OPTIM[name]()),[],[]
+    run.optimizer.register_step_post_hook(lambda *args: steps.append(run.iter))
+    run.on('after_train_iter', priority=0, name='look')(lambda runner: on.append(runner.iter) if runner.hooks[name].enabled else None)
+    return run,steps,on
+
+@pytest.mark.parametrize('name', OPTIM)
+def test_an_optimizer_hook_switched_at_any_line_steps_in_the_iterations_that_end_while_it_is_on(name):
+    for n in range(1, N-1, 2):
+        run,steps,on = watched(name)
+        run.step('line', n)
+        run.hooks[name].off()
+        run.step('line', 9)
+        run.hooks[name].on()
+        run.train()
+        assert steps == [i for i in on if name != 'GradientCumulativeOptimizerHook' or i % 2] and not run.hooks.waiting
+
+@pytest.mark.parametrize('seed', range(6))
+def test_an_average_switched_at_random_lines_is_that_of_the_iterations_that_ended_while_it_was_on(seed):
+    draw,run,means = random.Random(seed),make(EMAHook(momentum=.1)),[]
+    row = run.hooks['EMAHook']
+    @run.on('after_train_iter', priority=49, name='by hand')
+    def follow(runner):
+        if not row.enabled: return
+        now = [p.detach().clone() for p in runner.model.parameters()]
+        means.append([a.lerp(b, .1) for a,b in zip(means[-1], now)] if means else now)
+    while run.status != 'done':
+        draw.choice([row.on, row.off])()
+        run.step('line', draw.randint(1, 9))
+    row.on()
+    run.train(epochs=1)
+    check(run, weights=False)
+    assert 2 <= len(means) == int(row.hook.ema_model.steps) and all(map(torch.equal, row.hook.ema_model.module.parameters(), means[-1]))
+
+@pytest.mark.parametrize('seed', range(4))
+def test_early_stopping_switched_at_random_lines_counts_the_validations_that_ended_while_it_was_on(seed):
+    draw,run,on = random.Random(seed),make(EarlyStoppingHook('loss', patience=99, min_delta=1e9)),[]
+    row = run.hooks['EarlyStoppingHook']
+    run.on('after_val_epoch', priority=0, name='look')(lambda runner: on.append(row.enabled))
+    run.train_loop.max_epochs = 5
+    while run.status != 'done':
+        draw.choice([row.on, row.off])()
+        run.step('line', draw.randint(1, 9))
+    assert len(on) == 5 and row.hook.wait_count == max(sum(on)-1, 0) # the first is the best
 
 
 def values(run, key): return list(run.message_hub.get_scalar(key).data[0])

@@ -8,6 +8,7 @@ __all__ = ['EMAHook']
 # %% ../../nbs/69_hooks.average.ipynb #66b14be9
 import torch
 
+from ..average import Momentum
 from ..hook import Hook, Whole
 from ..registry import HOOKS
 
@@ -15,15 +16,14 @@ from ..registry import HOOKS
 @HOOKS.register_module(scope='mmcv')
 class EMAHook(Hook):
     "Keep an exponential moving average of the parameters in buffers `ema_...` of the model"
-    priority = 'ABOVE_NORMAL' # before MMCV's CheckpointHook, so that its files hold the average
-    interval = Whole()
+    priority = 45 # behind OptimizerHook, and before MMCV's CheckpointHook, so that its files hold the average
+    momentum,interval,warm_up = Momentum(),Whole(),Whole()
     def __init__(self,
         momentum:float=.0002, # how much of the new weights one update takes
         interval:int=1, # iterations from update to update
-        warm_up:int=100, # in the first iterations the average follows more quickly: momentum is at least (1+i)/(warm_up+i)
+        warm_up:int=100, # in the first iterations the average follows more slowly: momentum is at most (1+i)/(warm_up+i)
         resume_from:str=None, # a checkpoint to resume from, with the average in it
     ):
-        if not 0 < momentum < 1: raise ValueError(f"momentum must lie between 0 and 1, got {momentum}.")
         self.momentum,self.interval,self.warm_up,self.resume_from = momentum,interval,warm_up,resume_from
         self.swapped = False # whether the model has the averages as its weights
     def pairs(self, model):

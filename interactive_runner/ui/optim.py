@@ -213,8 +213,9 @@ class Optimizer(View):
 
     def refresh(self):
         "Draw the numbers"
-        if self.runner is None: return
-        self._arrange(optimizers(self.runner))
+        runner = self.runner # held while it is drawn: the view itself does not keep it alive
+        if runner is None: return
+        self._arrange(optimizers(runner))
         for o in self.parts.values(): o.draw()
 
     def _arrange(self, found):
