@@ -346,6 +346,9 @@ def _differences(self:Runner, checkpoint, optim, schedulers):
     "What is not as it was, as sentences"
     meta,loop,info,n = checkpoint['meta'],checkpoint.get('loop', {}),self._dataset_meta(),self.loop_length('train')
     if optim is not None and 'optimizer' not in checkpoint: yield "it holds no state of an optimizer, so the optimizer starts afresh."
+    if 'ema_state_dict' in checkpoint and not any(r.enabled and hasattr(r.hook, 'ema_model') for r in self.hooks.rows):
+        yield ("its weights are the average that an EMAHook has put into the place of those that were trained, and no EMAHook is on in this run "
+               "to put them back: training goes on from the average.")
     if schedulers and 'param_schedulers' not in checkpoint: yield "it holds no state of schedulers, so they start afresh."
     if meta.get('seed') != self.guard.seed:
         what = "the random generators of the file go on, so it has no effect" if 'generators' in checkpoint else "random numbers will be others"
