@@ -199,7 +199,8 @@ class TrainLoop(DataLoop):
     decided = 'due','given_up','stands_back','hook_steps' # in this iteration
     def state_dict(self, now=True, batch=False):
         counts = [n for _,n,_ in self.counts] if self.start.marked and not now else [o.inner_count for o in self.wrappers]
-        return super().state_dict(now, batch) | dict(counts=counts, decided={nm: getattr(self, nm) for nm in self.decided} | dict(stepped=self.torn) if now else {})
+        decided = {nm: getattr(self, nm) for nm in self.decided} | dict(stepped=self.torn) if now else {}
+        return super().state_dict(now, batch) | dict(counts=counts, decided=decided)
     def load_state_dict(self, state):
         super().load_state_dict(state)
         if self.val_loop is None: self.val_due = False
