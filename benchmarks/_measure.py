@@ -31,14 +31,15 @@ def begun(runner, loader):
     runner.train()
     return runner
 
-def alternate(acts, rounds, warm=2):
-    "Seconds that each of `acts` takes, called in turn, with the order turned round each time"
+def alternate(acts, rounds, warm=2, clock=process_time, between=lambda: None):
+    "Seconds that each of `acts` takes, called in turn, with the order turned round each time; `between` two calls is not timed"
     times = [[] for _ in acts]
     for r in range(rounds+warm):
         for i in list(range(len(acts)))[::1 if r % 2 else -1]:
-            start = process_time()
+            start = clock()
             acts[i]()
-            times[i].append(process_time()-start)
+            times[i].append(clock()-start)
+            between()
     return [o[warm:] for o in times]
 
 def spin(n=200_000):

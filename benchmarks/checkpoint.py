@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from _measure import Passes, arguments, report, row, silently
+from _measure import Passes, alternate, arguments, report, row, silently
 from interactive_runner import Runner, ckpt
 
 def run_of(width, iters, folder):
@@ -21,17 +21,6 @@ def run_of(width, iters, folder):
                  default_hooks=dict(checkpoint=None))
     run.train()
     return run
-
-def turns(acts, rounds, between, warm=1):
-    "Seconds of the clock that each of `acts` takes, called in turn"
-    times = [[] for _ in acts]
-    for r in range(rounds+warm):
-        for i in list(range(len(acts)))[::1 if r % 2 else -1]:
-            start = perf_counter()
-            acts[i]()
-            times[i].append(perf_counter()-start)
-            between()
-    return [o[warm:] for o in times]
 
 def durable(state, path):
     "`torch.save`, and wait until it is on the disk"
@@ -46,8 +35,8 @@ def costs(width, iters, rounds, folder):
     state = lambda: dict(state_dict=run.model.state_dict(), optimizer=run.optimizer.state_dict())
     save = lambda **how: run.save_checkpoint(folder, 'ours.pth', **how)
     torch.save(state(), plain); save()
-    bare,synced,ours,stage,load,load_ours = turns([lambda: torch.save(state(), plain), lambda: durable(state(), plain), save, lambda: save(background=True),
-        lambda: torch.load(plain, weights_only=True), lambda: ckpt.load_file(path)], rounds, run.writer.wait)
+    bare,synced,ours,stage,load,load_ours = alternate([lambda: torch.save(state(), plain), lambda: durable(state(), plain), save, lambda: save(background=True),
+        lambda: torch.load(plain, weights_only=True), lambda: ckpt.load_file(path)], rounds, clock=perf_counter, between=run.writer.wait)
     size,parts = Path(path).stat().st_size,Path(plain).stat().st_size
     per = lambda xs, ys: [x/y for x,y in zip(xs, ys)]
     return [row(f'bytes, after {iters:,} iterations', 'x', [size/parts]*2, 1.02 if width > 500 else None),

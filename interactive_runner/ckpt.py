@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HOLDERS', 'PLAIN', 'FORMAT', 'NUMBERS', 'STAND_INS', 'foreign', 'check_plain', 'save_file', 'copied', 'Unreadable',
-           'load_file', 'Dtype', 'Array', 'History', 'find_latest_checkpoint', 'point_to', 'checkpoints_in', 'load_run',
-           'first_readable', 'latest_of', 'others_than', 'bare', 'load_weights', 'weights_in']
+           'load_file', 'Dtype', 'Array', 'History', 'find_latest_checkpoint', 'point_to', 'link_to', 'checkpoints_in',
+           'load_run', 'first_readable', 'latest_of', 'others_than', 'bare', 'load_weights', 'weights_in']
 
 # %% ../nbs/36_ckpt.ipynb #7745a4a3
 import os
@@ -244,6 +244,15 @@ def point_to(
     "Let `last_checkpoint` in `folder` name the checkpoint at `path`"
     store,at = store_of(folder, **args)
     with store.replacing(store.join(at, 'last_checkpoint')) as f: f.write(path.encode())
+
+def link_to(
+    path, # of a checkpoint
+    **args, # see `store_of`
+):
+    "Let `latest.pth` beside the checkpoint lead to it, where there can be links"
+    store,at = store_of(path, **args)
+    folder,name = _split(at)
+    if store is DISK: store.link(store.join(folder, 'latest.pth'), name)
 
 # %% ../nbs/36_ckpt.ipynb #9cefffbd
 def checkpoints_in(

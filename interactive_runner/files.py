@@ -26,6 +26,13 @@ class Disk:
     def reading(self, path): return open(path, 'rb')
     def remove(self, path): Path(path).unlink(missing_ok=True)
     def names(self, folder): return sorted(o.name for o in Path(folder).iterdir() if o.is_file()) if os.path.isdir(folder) else []
+    def link(self, path, name):
+        "Let `path` lead to the file `name` beside it, if the file system has links"
+        beside = Path(path).with_name(_beside(name))
+        with suppress(OSError):
+            beside.symlink_to(name)
+            os.replace(beside, path)
+        beside.unlink(missing_ok=True)
 
     @contextmanager
     def replacing(self, path):

@@ -125,6 +125,7 @@ class TrainLoop(DataLoop):
     settled = ('after_train_iter', 'after_train_epoch', 'after_val_iter', 'evaluate', 'work') # lines after which a stop completes what they belong to
     cycle = 0 # iterations since the last step of the optimizer
     due,given_up = None,False # of this iteration: whether it steps the optimizer, None if not decided yet; whether it counts for nothing
+    stepped = False # whether a checkpoint was saved in this iteration behind the begin of its step
     stands_back = hook_steps = False # whether somebody else does backward and step in this iteration; whether a hook does
     val_due = halted = stop_training = False
     val_began = None # the generators before the validation that is due
@@ -185,7 +186,7 @@ class TrainLoop(DataLoop):
     @property
     def torn(self):
         "Whether a step of an optimizer has begun in this iteration, whoever asked for it"
-        return self.start.marked and any(o.steps > steps for o,_,steps in self.counts)
+        return self.stepped or self.start.marked and any(o.steps > steps for o,_,steps in self.counts)
     @property
     def stepping(self): return any(o.stepping for o in self.wrappers)
     @property
@@ -198,18 +199,23 @@ class TrainLoop(DataLoop):
     decided = 'due','given_up','stands_back','hook_steps' # in this iteration
     def state_dict(self, now=True, batch=False):
         counts = [n for _,n,_ in self.counts] if self.start.marked and not now else [o.inner_count for o in self.wrappers]
-        return super().state_dict(now, batch) | dict(counts=counts, decided={nm: getattr(self, nm) for nm in self.decided} if now else {})
+        decided = {nm: getattr(self, nm) for nm in self.decided} | dict(stepped=self.torn) if now else {}
+        return super().state_dict(now, batch) | dict(counts=counts, decided=decided)
     def load_state_dict(self, state):
         super().load_state_dict(state)
         if self.val_loop is None: self.val_due = False
         for o,n in zip(self.wrappers, state['counts']): o.inner_count = n
         for nm,v in state['decided'].items(): setattr(self, nm, v)
     def needs_grads(self, now):
-        "Whether gradients go into a step that is to come: they are part of an open cycle"
+        "Whether gradients go into a step that is to come: they are part of an open cycle, or of one that only the model knows"
+        if self.runner.adapter.whole and not self.hook_steps: return True
         if self.stands_back:
             collects = getattr(getattr(self.runner.optim_owner, 'hook', None), 'collects', False)
             return collects or any(o.inner_count % o.accumulative_counts for o in self.wrappers)
         return self.due is False or (self.due is None and self.cycle > 0) if now else self.cycle > 0
+    def undo(self):
+        super().undo()
+        self.stepped = False
     def give_up(self):
         super().give_up()
         self.given_up = True
@@ -237,7 +243,7 @@ class TrainLoop(DataLoop):
     def optim_step(self): self.runner.optim_wrapper.step()
     def end_iter(self):
         if not self.given_up: self.cycle = 0 if self.optim_due or self.stands_back else self.cycle+1
-        self.due = None
+        self.due,self.stepped = None,False
         super().end_iter()
     def go_on(self):
         "The end has moved"

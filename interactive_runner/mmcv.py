@@ -209,13 +209,5 @@ def save_checkpoint(self:BaseRunner,
     "Save the run to a file"
     at = self.standing(kwargs.get('by_epoch', self.by_epoch))
     name = filename_tmpl.format(at['epoch' if self.by_epoch else 'iter'])
-    path = Runner.save_checkpoint(self, out_dir, name, save_optimizer=save_optimizer, meta={**self.meta, **(meta or {})}, **kwargs)
-    if create_symlink: _link(Path(path))
-    return path
-
-def _link(file):
-    latest = file.with_name('latest.pth')
-    try:
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(file.name)
-    except OSError: pass # a file system without links
+    meta = {**self.meta, **(meta or {})}
+    return Runner.save_checkpoint(self, out_dir, name, save_optimizer=save_optimizer, meta=meta, create_symlink=create_symlink, **kwargs)

@@ -168,6 +168,7 @@ def save_checkpoint(self:Runner,
     meta:dict=None, # goes into the file's `meta`, over what would be there
     by_epoch:bool=True, # in a loop of MMEngine's style: whether an epoch or an iteration has just been completed
     backend_args=None, # `file_client_args` under its newer name
+    create_symlink:bool=False, # let `latest.pth` beside the file lead to it, as MMCV does; on the disk only
     background:bool=False, # return when a copy is taken, and let a thread write it
     then=None, # called with the path when the file is there
     undo=None, # called if it cannot be written in the background
@@ -184,15 +185,18 @@ def save_checkpoint(self:Runner,
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
     path = store.join(folder, self.checkpoint_name(at, by_epoch, filename))
     if out_dir is None: then = lambda path: ckpt.point_to(folder, path)
-    if is_main_process(): self._put(path, checkpoint, background, then, undo, args)
+    def settle():
+        if create_symlink: ckpt.link_to(path, **args)
+        if then: then(path)
+    if is_main_process(): self._put(path, checkpoint, settle, background, undo, args)
     return path
 
 @patch
-def _put(self:Runner, path, checkpoint, background, then, undo, args):
-    "Write the file, here or in the background"
+def _put(self:Runner, path, checkpoint, settle, background, undo, args):
+    "Write the file, here or in the background, and `settle` what follows from its being there"
     def write(data):
         ckpt.save_file(path, data, **args)
-        if then: then(path)
+        settle()
     if not background: return write(checkpoint)
     ckpt.check_plain(checkpoint) # here, where it can still be mended
     data = ckpt.copied(checkpoint)
@@ -342,6 +346,9 @@ def _differences(self:Runner, checkpoint, optim, schedulers):
     "What is not as it was, as sentences"
     meta,loop,info,n = checkpoint['meta'],checkpoint.get('loop', {}),self._dataset_meta(),self.loop_length('train')
     if optim is not None and 'optimizer' not in checkpoint: yield "it holds no state of an optimizer, so the optimizer starts afresh."
+    if 'ema_state_dict' in checkpoint and not any(r.enabled and hasattr(r.hook, 'ema_model') for r in self.hooks.rows):
+        yield ("its weights are the average that an EMAHook has put into the place of those that were trained, and no EMAHook is on in this run "
+               "to put them back: training goes on from the average.")
     if schedulers and 'param_schedulers' not in checkpoint: yield "it holds no state of schedulers, so they start afresh."
     if meta.get('seed') != self.guard.seed:
         what = "the random generators of the file go on, so it has no effect" if 'generators' in checkpoint else "random numbers will be others"

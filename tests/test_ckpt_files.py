@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from interactive_runner import Runner, accuracy, ckpt
 from interactive_runner import saving # noqa: F401, puts the methods onto Runner
 from interactive_runner.files import DISK, Remote, replacing, store_of
-from interactive_runner.hooks.checkpoint import CheckpointHook, average_buffers
+from interactive_runner.hooks.buffers import sync_buffers
+from interactive_runner.hooks.checkpoint import CheckpointHook
 
 root = Path(__file__).resolve().parents[1]
 
@@ -78,9 +79,9 @@ def slowly(save, data, f, tell=lambda o: None, pause=.001, parts=16):
 def victim(folder, pipe, background, max_epochs):
     "Trains in `folder` as long as it is let, and says when a save begins, and when a file is complete"
     save,settle,tell = torch.save,CheckpointHook._settle,lambda o: os.write(pipe, o)
-    def settled(self, runner, name, path):
-        settle(self, runner, name, path)
-        tell(name.encode() + b')')
+    def settled(self, runner, path):
+        settle(self, runner, path)
+        tell(os.path.basename(path).encode() + b')')
     torch.save,CheckpointHook._settle = lambda data, f: slowly(save, data, f, tell),settled
     run = runner(folder, CheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=2, background=background), max_epochs=max_epochs, resume=True)
     run.train()
@@ -141,7 +142,7 @@ def rank(folder, pipe, i):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=i, world_size=2)
     model = nn.BatchNorm1d(2)
     model.running_mean += i
-    average_buffers(model)
+    sync_buffers(model)
     os.write(pipe, json.dumps([model.running_mean.tolist(), int(model.num_batches_tracked), model.running_var.tolist()]).encode())
 
 def ranks(folder):
@@ -194,7 +195,7 @@ def test_buffers_are_averaged_over_all_processes_and_counts_are_left(tmp_path):
 
 def test_the_hook_averages_buffers_before_it_saves_if_asked_to(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr('interactive_runner.hooks.checkpoint.average_buffers', lambda model: seen.append(DISK.names(tmp_path)))
+    monkeypatch.setattr('interactive_runner.hooks.checkpoint.sync_buffers', lambda model: seen.append(DISK.names(tmp_path)))
     runner(tmp_path, CheckpointHook(interval=3, sync_buffer=True)).train()
     assert len(seen) == 1 and 'epoch_3.pth' not in seen[0]
 
@@ -613,6 +614,27 @@ def test_a_link_to_the_last_file_is_made_if_asked_for(tmp_path):
     run = runner(resume=tmp_path/'latest.pth')
     run.load_or_resume()
     assert run.epoch == 3
+
+def test_the_link_is_there_when_the_file_is_and_what_a_killed_process_has_left_does_not_hinder_it(tmp_path, gate):
+    (tmp_path/'latest.pth.part').symlink_to('nowhere')
+    run = runner(tmp_path, CheckpointHook(interval=1, create_symlink=True, background=True))
+    run.run_until(iter=7)
+    assert run.writer.busy and not os.path.lexists(tmp_path/'latest.pth')
+    gate.open.set()
+    run.writer.wait()
+    assert os.readlink(tmp_path/'latest.pth') == 'epoch_1.pth'
+
+def test_from_a_cell_the_link_is_made_too_and_where_there_are_no_links_there_is_none(tmp_path, memory, monkeypatch):
+    run = runner(tmp_path)
+    path = run.save_checkpoint(create_symlink=True)
+    assert os.path.realpath(tmp_path/'latest.pth') == os.path.realpath(path)
+    run.save_checkpoint(memory, create_symlink=True)
+    assert 'latest.pth' not in files(memory)
+    def refuse(*args, **kwargs): raise OSError('no links here')
+    monkeypatch.setattr(os, 'symlink', refuse)
+    other = tmp_path/'other'
+    run.save_checkpoint(other, 'a.pth', create_symlink=True)
+    assert os.listdir(other) == ['a.pth']
 
 # ---- copies
 

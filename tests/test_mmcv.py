@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from interactive_runner.files import store_of
 from interactive_runner.mmcv import (HOOKS, EMAHook, EpochBasedRunner, EvalHook, Fp16OptimizerHook, Hook, IterBasedRunner, auto_fp16, force_fp32)
 
 class Toy(nn.Module):
@@ -155,6 +156,23 @@ def test_the_best_model_is_saved(save_best, tmp_path):
     values = runner.message_hub.get_scalar('val/acc').data[0]
     best = f'best_acc_epoch_{values.argmax()+1}.pth'
     assert [o.name for o in tmp_path.glob('best*')] == [best] and runner.meta['hook_msgs']['best_ckpt'] == str(tmp_path/best)
+
+@pytest.mark.parametrize('background', [False, True])
+def test_the_link_to_the_latest_leads_to_the_last_file_of_the_interval_and_not_to_a_best_one(background, tmp_path):
+    runner = make(work_dir=str(tmp_path))
+    runner.register_optimizer_hook(dict(grad_clip=None))
+    runner.register_checkpoint_hook(dict(interval=2, save_last=False, background=background))
+    runner.register_hook(EvalHook(loaders()[1], save_best='acc', rule='less'))
+    go(runner)
+    assert list(tmp_path.glob('best*')) and (tmp_path/'latest.pth').resolve().name == 'epoch_2.pth'
+
+def test_the_best_model_goes_where_a_url_says(tmp_path):
+    runner = make(work_dir=str(tmp_path))
+    runner.register_hook(EvalHook(loaders()[1], save_best='acc', out_dir='runs/mmcv', file_client_args=dict(backend='memory')))
+    runner.register_optimizer_hook(dict(grad_clip=None))
+    go(runner)
+    store,folder = store_of('memory://runs/mmcv')
+    assert [f'{folder}/{o}' for o in store.names(folder)] == [runner.meta['hook_msgs']['best_ckpt']] and not list(tmp_path.glob('best*'))
 
 @pytest.mark.parametrize('config,files', [
     (dict(interval=5), ['epoch_10.pth', 'epoch_11.pth', 'epoch_5.pth']),

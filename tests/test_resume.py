@@ -20,7 +20,7 @@ from interactive_runner.ckpt import load_file, save_file
 from interactive_runner.data import Batches, rest_of_order
 from interactive_runner.hooks.optim import OptimizerHook
 from interactive_runner.loader import DefaultSampler, InfiniteSampler
-from interactive_runner.optim import AmpOptimWrapper
+from interactive_runner.optim import AmpOptimWrapper, OptimWrapperDict
 
 N,SIZE = 40,8
 x = torch.randn(N, 4, generator=torch.Generator().manual_seed(3))
@@ -74,19 +74,20 @@ def loader(kind, data=DATA):
 
 SCHEDULES = [dict(type='StepLR', step_size=1, gamma=.5, by_epoch=True), dict(type='LinearLR', start_factor=.1, end=8, by_epoch=False)]
 VARIANTS = {'plain': {}, 'accumulate': dict(accumulate=3), 'schedules': dict(param_scheduler=SCHEDULES), 'bfloat16': dict(dtype='bfloat16'),
-            'float16': dict(dtype='float16'), 'hook steps': dict(custom_hooks=[OptimizerHook(dict(max_norm=1.))])}
+            'float16': dict(dtype='float16'), 'hook steps': dict(custom_hooks=[OptimizerHook(dict(max_norm=1.))]),
+            'average': dict(custom_hooks=[dict(type='EMAHook', momentum=.1, begin_iter=2)])}
 
 
-def make(kind='shuffled', variant='plain', data=DATA, **given):
-    model = net()
+def make(kind='shuffled', variant='plain', data=DATA, model=None, **given):
+    model = net() if model is None else model
     given = VARIANTS[variant] | given
     optim = torch.optim.Adam(model.parameters(), lr=.05)
     if dtype := given.pop('dtype', None): given['optim_wrapper'] = AmpOptimWrapper(optimizer=optim, dtype=dtype, loss_scale=dict(growth_interval=2))
-    else: given['optimizer'] = optim
+    elif 'optim_wrapper' not in given: given['optimizer'] = optim
     hooks = [*given.pop('custom_hooks', ()), Diary(), Chance(), *map(saver, PLACES)]
     ends = dict(max_iters=11, val_interval=4) if kind == 'infinite' else dict(max_epochs=2)
-    return Runner(model, train_dataloader=loader(kind, data), val_dataloader=DataLoader(data, 16, shuffle=True), loss_fn=F.cross_entropy,
-                  metrics={'accuracy': accuracy}, custom_hooks=hooks, **{'seed': 7, 'log_level': 'ERROR', **ends, **given})
+    parts = dict(val_dataloader=DataLoader(data, 16, shuffle=True), loss_fn=F.cross_entropy, metrics={'accuracy': accuracy}, seed=7, log_level='ERROR', **ends)
+    return Runner(model, train_dataloader=loader(kind, data), custom_hooks=hooks, **parts | given)
 
 
 def flat(o, at=''):
@@ -102,7 +103,8 @@ def everything(run):
     logs = {k: (b.data[0].tolist(), b.steps().tolist()) for k,b in run.message_hub.log_scalars.items() if 'time' not in k}
     ours = run.guard.ours
     rng = dict(python=ours.python, torch=ours.torch, numpy=ours.bits.state['state']['key'].tolist(), spare=ours.spare, more=[s for _,s in ours.more])
-    return flat(dict(model=run.model.state_dict(), optim=run.optim_wrapper.state_dict(), scheds=scheds, logs=logs, rng=rng,
+    averages = [r.hook.ema_model.state_dict() for r in run.hooks.rows if hasattr(r.hook, 'ema_model')]
+    return flat(dict(model=run.model.state_dict(), averages=averages, optim=run.optim_wrapper.state_dict(), scheds=scheds, logs=logs, rng=rng,
                      diary=run.hooks['Diary'].hook.lines, counts=(run.epoch, run.iter)))
 
 
@@ -148,6 +150,35 @@ def test_an_optimizer_that_is_a_hook_is_saved_behind_its_step_and_not_before(tmp
     run.hooks['Saver5'].hook.folder = tmp_path
     with pytest.raises(RuntimeError, match='OptimizerHook has not made its step yet.*Save behind it'): run.train()
 
+class Adversaries(nn.Sequential):
+    "Steps two optimizers itself, each behind a loss of its own, which leaves gradients in the part of the other"
+    def train_step(self, data, optim_wrapper):
+        for optim in optim_wrapper.values():
+            with optim.optim_context(self): loss = F.cross_entropy(self(data[0]), data[1])
+            optim.update_params(loss)
+        return dict(loss=loss.detach())
+
+def adversaries(kind='shuffled', n=3):
+    model = Adversaries(*net())
+    wrap = lambda part, lr: AmpOptimWrapper(optimizer=torch.optim.Adam(part.parameters(), lr), dtype='bfloat16', accumulative_counts=n)
+    optims = OptimWrapperDict(body=wrap(model[:2], .02), head=wrap(model[4], .05))
+    return make(kind, model=model, optim_wrapper=optims, val_dataloader=None, loss_fn=None, metrics=None)
+
+
+@pytest.mark.parametrize('kind,n', [('shuffled', 1), ('shuffled', 3), ('infinite', 2)])
+def test_gradients_that_a_model_leaves_for_a_later_step_of_its_own_are_not_lost(tmp_path, kind, n):
+    run,whole = adversaries(kind, n),adversaries(kind, n)
+    whole.train()
+    for steps in (17, 5, 9, 4):
+        walk(run, steps)
+        path = run.save_checkpoint(tmp_path, 'a.pth')
+        for _ in range(2): # also by way of a run that saves before it goes on
+            run = adversaries(kind, n)
+            run.resume(path)
+            path = run.save_checkpoint(tmp_path, 'b.pth')
+    run.train()
+    assert not differences(everything(whole), everything(run))
+
 # ---- saved from a cell
 
 @cache
@@ -165,7 +196,7 @@ def walk(run, n, unit='line'):
 
 
 @settings(max_examples=25, deadline=None)
-@given(kind=st.sampled_from(['shuffled', 'infinite', 'generator']), variant=st.sampled_from(['plain', 'accumulate', 'schedules', 'bfloat16']),
+@given(kind=st.sampled_from(['shuffled', 'infinite', 'generator']), variant=st.sampled_from(['plain', 'accumulate', 'schedules', 'bfloat16', 'average']),
        steps=st.integers(1, 230), unit=st.sampled_from(['line', 'hook']))
 def test_a_run_paused_before_any_line_or_hook_goes_on_from_there(tmp_path_factory, kind, variant, steps, unit):
     run = make(kind, variant)
@@ -419,6 +450,19 @@ def test_what_will_differ_is_said_clearly(middle, what):
     if what == 'workers': assert 'cannot go on from the very place' not in said
     run.train()
     assert run.iter >= 10
+
+
+@pytest.mark.parametrize('hooks,off,says', [([dict(type='EMAHook')], False, False), ([], False, True), ([dict(type='EMAHook')], True, True)])
+def test_that_a_run_goes_on_from_an_average_is_said_where_no_hook_puts_the_weights_back(tmp_path, hooks, off, says):
+    run = make(variant='average')
+    run.run_until(iter=4)
+    path = run.save_checkpoint(tmp_path, 'a.pth')
+    again = make(custom_hooks=hooks, log_level='WARNING')
+    if off: again.hooks['EMAHook'].off()
+    again.resume(path)
+    assert ('training goes on from the average' in '\n'.join(o.text for o in again.logger.recent)) is says
+    trained = all(torch.equal(a, b) for a,b in zip(run.model.parameters(), again.model.parameters()))
+    assert trained is not says
 
 
 def test_a_learning_rate_that_was_changed_is_told_and_the_saved_one_wins(tmp_path):

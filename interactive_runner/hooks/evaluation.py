@@ -8,8 +8,6 @@ __all__ = ['single_gpu_test', 'multi_gpu_test', 'in_order', 'EvalHook', 'DistEva
 # %% ../../nbs/68_hooks.evaluation.ipynb #f896f65b
 from contextlib import nullcontext
 from itertools import zip_longest
-from math import isnan
-from pathlib import Path
 
 import torch
 from fastcore.basics import patch
@@ -17,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from ..core import choices, closest
 from ..dist import gather_object, in_group, is_main_process
+from ..files import store_of
 from ..hook import Hook, Whole
-from .checkpoint import GREATER, LESS, infer_rule
+from .better import GREATER, LESS, Rule, best_name, infer_rule, is_better
 from ..model import set_training
 from ..registry import HOOKS
 
@@ -54,7 +53,7 @@ def in_order(
 @HOOKS.register_module()
 class EvalHook(Hook):
     "Evaluate each `interval` epochs (or iterations), and save the best"
-    interval = Whole()
+    interval,rule = Whole(),Rule()
     test_fn = staticmethod(single_gpu_test)
     def __init__(self,
         dataloader, # a `DataLoader`, whose dataset has `evaluate(results, logger=, **eval_kwargs)`
@@ -67,7 +66,7 @@ class EvalHook(Hook):
         greater_keys=None, # parts of names of metrics of which more is better
         less_keys=None, # of which less is
         out_dir=None, # folder for the best checkpoint; None for the run's own
-        file_client_args=None, # None: it is written to the local disk
+        file_client_args=None, # a dict with a `backend`, where `out_dir` does not say it
         **eval_kwargs # for `dataset.evaluate`
     ):
         if not isinstance(dataloader, DataLoader): raise TypeError(f"dataloader must be a torch DataLoader, got {type(dataloader).__name__}.")
@@ -75,8 +74,6 @@ class EvalHook(Hook):
             raise TypeError(f"{type(dataloader.dataset).__name__} has no `evaluate`. Write one that takes the results and `logger=`, "
                             "and returns a dict of numbers.")
         if start is not None and start < 0: raise ValueError(f"start must be 0 or more, got {start}.")
-        if rule not in (None, 'greater', 'less'):
-            raise ValueError(f"rule must be 'greater', 'less' or None, got {rule!r}.{closest(str(rule), ('greater', 'less'))}")
         self.dataloader,self.start,self.interval,self.by_epoch,self.save_best,self.rule = dataloader,start,interval,by_epoch,save_best,rule
         if test_fn is not None: self.test_fn = test_fn
         self.greater_keys,self.less_keys = tuple(greater_keys or GREATER),tuple(less_keys or LESS)
@@ -126,24 +123,24 @@ def keep_best(self:EvalHook, runner, scores, n):
     self.key = self.key or (next(iter(scores)) if self.save_best == 'auto' else self.save_best)
     if self.key not in scores: raise KeyError(f"save_best={self.key!r}: the evaluation gave {choices(scores)}.{closest(self.key, scores)}")
     score = float(scores[self.key])
-    if isnan(score) or self.best and not (score > self.best['score'] if self.rule_of(self.key) == 'greater' else score < self.best['score']): return
+    if not is_better(score, self.best and self.best['score'], self.rule_of(self.key)): return
     folder = self.out_dir or runner.work_dir
     if folder is None: return runner.logger.warning("the best checkpoint is not written: the run has no work_dir, and EvalHook no out_dir.")
-    name = f"best_{self.key}_{'epoch' if self.by_epoch else 'iter'}_{n}.pth".replace('/', '_')
+    self.save(runner, folder, score, best_name(self.key, 'epoch' if self.by_epoch else 'iter', n))
+
+@patch
+def save(self:EvalHook, runner, folder, score, name):
+    "Save the run as its best so far; the file of the one before goes when that is done"
     before,self.best = self.best,dict(score=score, file=name)
-    try: runner.save_checkpoint(folder, name, **self.how)
+    store,folder = store_of(folder, self.file_client_args)
+    try: path = runner.save_checkpoint(folder, name, file_client_args=self.file_client_args, by_epoch=self.by_epoch, create_symlink=False)
     except BaseException:
         self.best = before
         raise
-    if before and before['file'] != name: self.remove(folder, before['file'])
-    runner.meta.setdefault('hook_msgs', {}).update(best_score=score, best_ckpt=str(Path(folder)/name))
+    if before and before['file'] != name and is_main_process(): store.remove(store.join(folder, before['file']))
+    runner.meta.setdefault('hook_msgs', {}).update(best_score=score, best_ckpt=path)
     runner.logger.info(f"the best {self.key} so far is {score:.4f}, saved as {name}")
 
-@patch
-def remove(self:EvalHook, folder, name):
-    if is_main_process(): (Path(folder)/name).unlink(missing_ok=True)
-@patch(as_prop=True)
-def how(self:EvalHook): return dict(by_epoch=self.by_epoch)
 @patch
 def state_dict(self:EvalHook): return dict(key=self.key, best=self.best and dict(self.best))
 @patch
