@@ -7,17 +7,16 @@ __all__ = ['MessageHub', 'plain']
 
 # %% ../nbs/21_hub.ipynb #24ee9853
 import math, warnings
-from weakref import WeakValueDictionary
 import numpy as np
 import torch
 from fastcore.basics import patch
-from .core import choices, closest
+from .core import Newest, choices, closest
 from .history import ConfigError, HistoryBuffer
 
 # %% ../nbs/21_hub.ipynb #f99a381b
 class MessageHub:
     "The numbers and infos of one run, by key"
-    _known,_kept,_entered = WeakValueDictionary(),{},[]
+    _known,_entered = Newest(),[]
     now = staticmethod(lambda: math.nan) # iterations complete, unknown to a hub without a run
 
     def __init__(self,
@@ -26,7 +25,6 @@ class MessageHub:
         if not isinstance(name, str): raise TypeError(f'the name of a hub is text, not {type(name).__name__} ({name!r:.40})')
         if not name: raise ValueError('the name of a hub must not be empty')
         self.name,self.log_scalars,self.runtime_info,self.resumed_keys,self._begun = name,{},{},{},{}
-        for o in (self._kept, self._known): o.pop(name, None)
         self._known[name] = self
 
     def __repr__(self):
@@ -171,15 +169,13 @@ def get_instance(cls:MessageHub,
     name:str, # of a hub
 ) -> MessageHub:
     "The hub created last under `name`, made now if there is none"
-    hub = cls._known.get(name)
-    if hub is None: hub = cls._kept[name] = cls(name)
-    return hub
+    return cls._known.get_or_make(name, cls)
 
 @patch(cls_method=True)
 def get_current_instance(cls:MessageHub) -> MessageHub:
     "The hub of the run that is advancing, else the one created last"
     if cls._entered: return cls._entered[-1]
-    return next(reversed(list(cls._known.values())), None) or cls.get_instance('interactive_runner')
+    return cls._known.last or cls.get_instance('interactive_runner')
 
 # %% ../nbs/21_hub.ipynb #739a0533
 def plain(

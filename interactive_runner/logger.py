@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from time import localtime, strftime
 from typing import NamedTuple
-from weakref import WeakValueDictionary, finalize, proxy
-from .core import choices, closest
+from weakref import finalize, proxy
+from .core import Newest, choices, closest
 from .hub import MessageHub
 
 # %% ../nbs/23_logger.ipynb #e39df213
@@ -91,7 +91,7 @@ class RunLogger(logging.Logger):
 def _close(handlers):
     for h in handlers: h.close()
 
-_recent = WeakValueDictionary()
+_recent = Newest()
 
 def _handler(h, datefmt, level=logging.NOTSET):
     h.setFormatter(logging.Formatter('%(asctime)s - %(name)s - %(levelname)s - %(message)s', datefmt))
@@ -123,7 +123,6 @@ def get_logger(
     log.addHandler(_handler(ConsoleHandler(), '%m/%d %H:%M:%S', logging.ERROR if rank else logging.NOTSET))
     file = file_of_rank(file, rank, log.level)
     if file is not None: log.addHandler(_handler(file_handler(file, file_handler_cfg), '%Y/%m/%d %H:%M:%S'))
-    _recent.pop(name, None)
     _recent[name] = log
     return log
 
@@ -142,7 +141,7 @@ def of_run(
     "What belongs to the run that is advancing; a runner leaves it at its hub"
     return getattr(MessageHub._entered[-1], part, None) if MessageHub._entered else None
 
-def _current(): return of_run('logger') or next(reversed(list(_recent.values())), None)
+def _current(): return of_run('logger') or _recent.last
 
 def print_log(
     msg, # what to say

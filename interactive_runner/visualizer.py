@@ -8,13 +8,12 @@ __all__ = ['MAIN', 'strict', 'json_line', 'pixels', 'LocalVisBackend', 'Visualiz
 # %% ../nbs/24_visualizer.ipynb #1bb2f7dd
 import json, math
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import numpy as np
 from fastcore.basics import patch
 
 from .config import Config
-from .core import late
+from .core import Newest, late
 from .logger import of_run
 from .registry import VISBACKENDS, VISUALIZERS
 
@@ -122,7 +121,7 @@ MAIN = 'interactive_runner.dist:is_main_process'
 @VISUALIZERS.register_module()
 class Visualizer:
     "Passes scalars, pictures and the config of a run on to backends"
-    _known,_kept = WeakValueDictionary(),{}
+    _known = Newest()
     def __init__(self,
         name:str='visualizer', # by which `get_instance` finds it; also for backends that want one
         vis_backends=None, # objects with `add_scalars(scalars, step)` and `close()`, or dicts for them, one or several
@@ -131,7 +130,6 @@ class Visualizer:
         if vis_backends is None: vis_backends = [] if save_dir is None else [dict(type='LocalVisBackend')]
         self.name,self.save_dir,self.backends = name,save_dir,{}
         for o in [vis_backends] if isinstance(vis_backends, dict) else vis_backends: self._take(o)
-        for known in (self._kept, self._known): known.pop(name, None)
         self._known[name] = self
 
     def __repr__(self): return f'Visualizer({list(self.backends.values())})'
@@ -221,13 +219,11 @@ def get_instance(cls:Visualizer,
     **kwargs # for a new one
 ) -> Visualizer:
     "The visualizer made last under `name`, made now if there is none"
-    vis = cls._known.get(name)
-    if vis is None: vis = cls._kept[name] = cls(name=name, **kwargs)
-    return vis
+    return cls._known.get_or_make(name, lambda name: cls(name=name, **kwargs))
 
 @patch(cls_method=True)
 def get_current_instance(cls:Visualizer) -> Visualizer:
     "The visualizer of the run that is advancing, else the one made last"
-    vis = of_run('visualizer') or next(reversed(list(cls._known.values())), None)
+    vis = of_run('visualizer') or cls._known.last
     if vis is None: raise RuntimeError("there is no visualizer yet: make a Runner, or call Visualizer.get_instance(name).")
     return vis

@@ -156,7 +156,7 @@ def test_what_a_hub_made_by_name_holds_is_kept():
     MessageHub.get_instance('nobody').update_scalar('train/x', 1.)
     gc.collect()
     assert MessageHub.get_instance('nobody').get_scalar('train/x').current() == 1
-    del MessageHub._kept['nobody']
+    del MessageHub._known.kept['nobody']
 
 def test_a_hub_saves_what_is_to_be_resumed_and_names_what_cannot_be():
     hub,new = MessageHub('old'),MessageHub('new')

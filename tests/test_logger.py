@@ -272,6 +272,11 @@ def test_the_name_of_the_experiment_is_said_now_and_then():
     run = logged(max_iters=10, val_interval=100, interval_exp_name=4, experiment_name='digits')
     assert texts(run).count('Exp name: digits') == 2
 
+def test_the_name_of_the_experiment_is_said_at_the_end_of_each_epoch_before_its_line():
+    run = logged(max_epochs=2, interval=2, experiment_name='digits') # 4 batches
+    said = [o for o in texts(run) if o == 'Exp name: digits' or o.startswith('Epoch(train)')]
+    assert [o.split('  ')[0].partition(' ')[2] for o in said] == ['[1][2/4]', 'name: digits', '[1][4/4]', '[2][2/4]', 'name: digits', '[2][4/4]']
+
 @pytest.mark.parametrize('given, steps', [(dict(max_iters=10, val_interval=4), [4, 8, 10]), (dict(max_epochs=3), [1, 2, 3]),
                                           (dict(max_epochs=3, default_hooks=dict(logger=dict(log_metric_by_epoch=False))), [4, 8, 12])])
 def test_the_points_of_validations_have_the_step_at_which_they_were_made(tmp_path, given, steps):

@@ -292,6 +292,17 @@ def test_a_log_config_without_interval_logs_each_ten_iterations(tmp_path):
     file, = (tmp_path/'out').rglob('*.log.json')
     assert [json.loads(o)['iter'] for o in file.read_text().splitlines()] == [10, 20] and not list(tmp_path.glob('*.log.json'))
 
+def test_a_text_logger_that_moves_its_files_moves_all_lines_of_a_run_that_is_carried_on(tmp_path):
+    runner = make(work_dir=str(tmp_path/'work'))
+    runner.register_logger_hooks(dict(interval=4, hooks=[dict(type='TextLoggerHook', keep_local=False, out_dir=str(tmp_path/'out'))]))
+    go(runner)
+    runner.train_loop.max_epochs += 1
+    runner.run_until(epoch=4)
+    runner.stop()
+    (log,),(rows,) = ([*(tmp_path/'out'/'work').glob(o)] for o in ('*.log', '*.log.json'))
+    epochs = runner.epoch
+    assert log.read_text().count('Epoch [') == len(rows.read_text().splitlines()) == epochs and not list((tmp_path/'work').rglob('*.log*'))
+
 def test_a_hook_of_ones_own_from_the_registry_finds_an_infinite_loss():
     @HOOKS.register_module(force=True)
     class CheckInvalidLoss(Hook):

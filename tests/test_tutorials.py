@@ -36,8 +36,10 @@ def test_a_config_and_objects_end_in_equal_weights_losses_and_rates():
 window_20 = "log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)"
 defaults = "log_processor = dict(window_size=10, by_epoch=True, custom_cfg=None, num_digits=4)"
 
-two_losses = '''
-from mmengine.model import BaseModel
+def toy(imported, forward):
+    "The model of the guides, with its own end of `forward`"
+    return f'''
+from mmengine.{imported}
 
 class ToyModel(BaseModel):
     def __init__(self) -> None:
@@ -46,29 +48,22 @@ class ToyModel(BaseModel):
 
     def forward(self, img, label, mode):
         feat = self.linear(img)
+{forward}'''
+
+two_losses = toy('model import BaseModel', '''
         loss1 = (feat - label).pow(2)
         loss2 = (feat - label).abs()
         return dict(loss1=loss1, loss2=loss2)
-'''
+''')
 
-inside_forward = '''
-from mmengine.logging import MessageHub
-
-class ToyModel(BaseModel):
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-
-    def forward(self, img, label, mode):
-        feat = self.linear(img)
+inside_forward = toy('logging import MessageHub', '''
         loss_tmp = (feat - label).abs()
         loss = loss_tmp.pow(2)
 
         message_hub = MessageHub.get_current_instance()
         message_hub.update_scalar('train/loss_tmp', loss_tmp.sum())
         return dict(loss=loss)
-'''
+''')
 
 with_loss_tmp = '''
 log_processor = dict(

@@ -22,6 +22,9 @@ def taken(tutorial, *pieces):
     first = next(i for i,o in enumerate(cells) if pieces[0] in o)
     return '\n'.join([*cells[:first], *(o for o in cells[first:] if any(p in o for p in pieces))])
 
+FILLED = """() => [...document.querySelectorAll('.ir-chart .bqplot')].filter(o => o.offsetWidth)
+  .every(o => o.getBoundingClientRect().right - o.querySelector('.plotarea_background').getBoundingClientRect().right < 40)"""
+
 class Sitting:
     "A run in a page, whose panel has its picture taken"
     digits = ('quickstart', 'runner = Runner(', 'class GradNorm')
@@ -40,6 +43,7 @@ class Sitting:
         "The panel, or the `whole` page, as a PNG of few colours"
         self.nb.cell(1).evaluate('o => o.scrollIntoView()')
         self.nb.page.wait_for_timeout(1000)
+        self.nb.page.wait_for_function(FILLED) # a chart that was given more room fills it a while later
         shown = self.nb.page if whole else self.nb.cell(1).locator('.ir-panel:not(.ir-still)').first
         return Image.open(io.BytesIO(shown.screenshot())).convert('RGB').quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from ..core import clock_text
 from ..dist import is_main_process
-from ..files import store_of
-from ..hook import Hook, Whole
-from .logger import copy_to
+from .logger import LinesHook
 from ..logproc import is_lr, peak_memory, statistic
 from ..registry import HOOKS
 from ..visualizer import strict
@@ -41,29 +39,29 @@ def line_items(tag:dict, mode:str) -> str:
 
 # %% ../../nbs/68_hooks.text.ipynb #8f457b52
 @HOOKS.register_module()
-class TextLoggerHook(Hook):
+class TextLoggerHook(LinesHook):
     "Log each `interval` iterations, as text and as a line in `{timestamp}.log.json`"
-    priority,interval = 'VERY_LOW',Whole()
+    priority = 'VERY_LOW'
     def __init__(self,
         by_epoch:bool=True, # are iterations counted in their epoch?
         interval:int=10, # iterations from line to line
         ignore_last:bool=True, # no line for the last iterations of an epoch if they are fewer than `interval`
         reset_flag:bool=False, # accepted; averages are made where they are shown, so there is nothing to reset
-        interval_exp_name:int=1000, # the name of the experiment is logged each so many iterations
+        interval_exp_name:int=1000, # the name of the experiment is logged each so many iterations, and when an epoch ends
         out_dir=None, # folder to copy the files to at the end of the run, a path or a URL
         out_suffix=('.log.json', '.log', '.py'), # names of files that are copied end so
         keep_local:bool=True, # whether they stay where they were, too
         file_client_args=None, # how `out_dir` is reached, see `store_of`
     ):
-        store_of(out_dir or '.', file_client_args) # complains about what cannot be meant
-        self.by_epoch,self.interval,self.ignore_last,self.reset_flag,self.interval_exp_name = by_epoch,interval,ignore_last,reset_flag,interval_exp_name
-        self.out_dir,self.out_suffix,self.keep_local,self.file_client_args = out_dir,out_suffix,keep_local,file_client_args
+        super().__init__(interval, ignore_last, interval_exp_name, out_dir, out_suffix, keep_local, file_client_args)
+        self.by_epoch,self.reset_flag = by_epoch,reset_flag
 
     def after_train_iter(self, runner, batch_idx):
-        n,length = batch_idx+1 if runner.by_epoch else runner.iter+1,runner.loop_length('train') if runner.by_epoch else None
-        if (runner.iter+1) % self.interval_exp_name == 0: runner.logger.info(f'Exp name: {runner.experiment_name}')
-        if n % self.interval == 0 or n == length and (not self.ignore_last or n < self.interval): self.log(runner, 'train', n, length, self.interval)
+        super().after_train_iter(runner, batch_idx)
         self.evaluated(runner, runner.iter)
+    def _line(self, runner, batch_idx):
+        n,length = (batch_idx+1, runner.loop_length('train')) if runner.by_epoch else (runner.iter+1, None)
+        self.log(runner, 'train', n, length, self.interval)
     def after_train_epoch(self, runner): self.evaluated(runner, runner.iter-1)
     def evaluated(self, runner, iter):
         "Log what `EvalHook` found in this iteration"
@@ -94,16 +92,6 @@ class TextLoggerHook(Hook):
         return head + '\t' + ', '.join([*lead, *([] if eta is None else [f'eta: {clock_text(eta)}']), line_items(tag, mode)])
 
     def file(self, runner): return Path(runner.work_dir)/f'{runner.timestamp}.log.json'
-    def after_run(self, runner):
-        if self.out_dir is None or runner.work_dir is None or not is_main_process(): return
-        suffixes = (self.out_suffix,) if isinstance(self.out_suffix, str) else tuple(self.out_suffix)
-        for o in sorted(Path(runner.work_dir).rglob('*')):
-            if o.is_file() and o.name.startswith(runner.timestamp) and o.name.endswith(suffixes): self.copy(o, runner)
-    def copy(self, file, runner):
-        store,out = store_of(self.out_dir, self.file_client_args)
-        to = store.join(out, Path(runner.work_dir).name)
-        copy_to(store, file, store.join(to, file.name))
-        if not self.keep_local: file.unlink()
-        runner.logger.info(f'{file.name} is copied to {to}')
+    def _name(self, runner, file): return file.name # of a copy: all lie in one folder
 
 def _rounded(tag): return {k: round(v, 5) if isinstance(v, float) else v for k,v in tag.items()}
