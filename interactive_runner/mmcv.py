@@ -200,14 +200,13 @@ def get_hook_info(self:BaseRunner) -> str:
 @patch
 def save_checkpoint(self:BaseRunner,
     out_dir, # folder, made if it is not there
-    filename_tmpl:str='epoch_{}.pth', # name of the file, perhaps with a place for the number of epochs (or iterations)
+    filename_tmpl:str=None, # name of the file, perhaps with a place for the number of epochs (or iterations); None is 'epoch_{}.pth' (or 'iter_{}.pth')
     save_optimizer:bool=True, # also the state of the optimizer
     meta:dict=None, # goes into the file's `meta`
     create_symlink:bool=True, # have `latest.pth` lead to the file, where the file system can
     **kwargs # as for `Runner.save_checkpoint`
 ) -> str: # path of the file
     "Save the run to a file"
-    at = self.standing(kwargs.get('by_epoch', self.by_epoch))
-    name = filename_tmpl.format(at['epoch' if self.by_epoch else 'iter'])
-    meta = {**self.meta, **(meta or {})}
+    unit = 'epoch' if self.by_epoch else 'iter' # also in the middle of an epoch
+    name = (filename_tmpl or unit+'_{}.pth').format(self.standing()[unit])
     return Runner.save_checkpoint(self, out_dir, name, save_optimizer=save_optimizer, meta=meta, create_symlink=create_symlink, **kwargs)

@@ -77,7 +77,7 @@ def _owes_val(self:Runner, ends, epoch, iter):
 @patch
 def _meta(self:Runner, at):
     "What run this is, and where it stands"
-    meta = dict(epoch=at['epoch'], iter=at['iter'], seed=self.guard.seed, experiment_name=self.experiment_name,
+    meta = dict(self.meta, epoch=at['epoch'], iter=at['iter'], seed=self.guard.seed, experiment_name=self.experiment_name,
                 time=time.strftime('%Y%m%d_%H%M%S'), interactive_runner_version=__version__, interactive_runner_format=ckpt.FORMAT)
     if (cfg := getattr(self, 'cfg', None)) is not None: meta['cfg'] = str(getattr(cfg, 'pretty_text', cfg))
     if (info := self._dataset_meta()) is not None: meta['dataset_meta'] = info
@@ -300,9 +300,12 @@ def resume(self:Runner,
 @patch
 def _take_over(self:Runner, checkpoint, filename, resume_optimizer=True, resume_param_scheduler=True):
     "Let all parts go on from what is in a file"
+    self.meta |= {nm: o for nm,o in checkpoint['meta'].items() if nm == 'hook_msgs'} # where MMCV's hooks leave word for each other
     optim,schedulers = self.optim_wrapper if resume_optimizer else None, self.param_schedulers if resume_param_scheduler else None
     check_resumable(checkpoint, filename, optim, schedulers)
     if 'place' in checkpoint or checkpoint.get('loop', {}).get('done'): self._open_all() # a place in the middle of a pass is one in a loader
+    place,main = checkpoint.get('place'),self.main
+    if place and place['type'] == type(main).__name__: main.stand_in(place['loops'][main.mode])
     for text in self._differences(checkpoint, optim, schedulers): self.logger.warning(f"{filename}: {text}")
     self.resuming = True
     try: self._take_weights(checkpoint, filename)

@@ -128,6 +128,7 @@ class Loop:
     def state_dict(self, **kwargs) -> dict:
         "The counters, and whatever else a loop needs to go on in another process"
         return {nm: getattr(self, nm) for nm in self.committed}
+    def stand_in(self, state:dict): "Go over the data that the saved loop went over; only a loop over several has a choice"
     def load_state_dict(self, state:dict):
         "Take over what was saved"
         for nm in self.committed:

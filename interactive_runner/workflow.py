@@ -98,6 +98,12 @@ class Turns(TrainLoop):
         self.turn = 0
         if self.part and self.training_now and self.complete >= self.end: self.next_part()
     def is_val_due(self, n, last): return False # it has its turns
+    def state_dict(self, now=True, batch=False): return super().state_dict(now, batch) | dict(workflow=self.workflow)
+    def stand_in(self, state):
+        if state['workflow'] == self.workflow: self.part = state['part']
+    def load_state_dict(self, state):
+        if state['workflow'] != self.workflow: raise ValueError(f"the workflow was {state['workflow']} and is {self.workflow} here.")
+        super().load_state_dict(state)
     @commits('val')
     def commit_val(self):
         self.val_loop.end_turn()

@@ -435,7 +435,7 @@ def test_a_run_that_is_saved_anywhere_in_its_workflow_goes_on_there(kind, n, opt
     values = lambda runner: {k: runner.message_hub.get_scalar(k).data[0].tolist() for k in ('train/loss', 'train/lr', 'val/loss')}
     assert values(rest) == values(whole)
 
-@pytest.mark.parametrize('n', [None])
+@pytest.mark.parametrize('n', [None, 2, 5, 7, 8])
 def test_each_part_of_a_workflow_of_iterations_goes_over_its_own_loader_from_turn_to_turn(n, tmp_path):
     class Diary:
         def __init__(self): self.seen = []
@@ -462,6 +462,23 @@ def test_each_part_of_a_workflow_of_iterations_goes_over_its_own_loader_from_tur
             want += sets[i].x[[(at[i]+j) % len(sets[i]) for j in range(3)], 0].tolist()
             at[i] += 3
     assert diary.seen + after.seen == want
+
+def test_a_run_with_another_workflow_says_so_and_goes_on_from_what_is_complete(tmp_path, capsys):
+    first,rest = make(IterBasedRunner),make(IterBasedRunner)
+    first.prepare([*loaders()], [('train', 2), ('val', 1)]).run_until(iter=5)
+    rest.resume(first.save_checkpoint(str(tmp_path)))
+    rest.prepare([loaders()[0]], [('train', 1)]).train()
+    assert rest.iter == 10 and "the workflow was [('train', 2), ('val', 1)] and is [('train', 1)] here" in capsys.readouterr().out
+    assert [o.name for o in tmp_path.glob('iter*')] == ['iter_5.pth']
+
+def test_what_hooks_leave_in_meta_is_in_the_file_and_there_after_a_resume(tmp_path):
+    first,rest = make(meta=dict(note='mine')),make()
+    first.meta['hook_msgs']['best'] = 3
+    go(first)
+    file = first.save_checkpoint(str(tmp_path))
+    rest.resume(file)
+    go(rest)
+    assert torch.load(file, weights_only=True)['meta']['note'] == 'mine' and rest.meta['hook_msgs'] == dict(best=3)
 
 def test_helpers_of_the_base_find_everything_on_the_runner():
     class Last(Hook):
