@@ -13,7 +13,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from .hook import Whole
+from .hook import Checked, Whole
 from .registry import MODELS
 
 # %% ../nbs/39_average.ipynb #81ceca11
@@ -77,14 +77,11 @@ class LerpAverage(BaseAveragedModel):
     def avg_func(self, averaged_param, source_param, steps): averaged_param.lerp_(source_param, self.weight(steps))
 
 # %% ../nbs/39_average.ipynb #0443da83
-class Momentum:
-    "The share of the new weights, above 0 and below 1, checked whenever it is set"
+class Momentum(Checked):
+    "The share of the new weights, above 0 and below 1"
     def __init__(self, optional=False): self.optional = optional # may be None
-    def __set_name__(self, owner, name): self.name = name
-    def __set__(self, obj, v):
-        if not (v is None and self.optional): self.check(v)
-        vars(obj)[self.name] = v
     def check(self, v):
+        if v is None and self.optional: return
         if isinstance(v, bool) or not isinstance(v, (int, float)): raise TypeError(f"{self.name} must be a number, got {v!r} ({type(v).__name__}).")
         if not 0 < v < 1: raise ValueError(f"{self.name} is the share of the new weights in the average, above 0 and below 1, got {v}.")
         if v > .5: warnings.warn(f"{self.name}={v} gives the new weights more say than all before. Is {1-v:g} meant, for a decay of {v}?")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIFE', 'GIVEN', 'NO_SCOPE', 'MARKS', 'Priority', 'get_priority', 'priority_name', 'own_method', 'stage_methods',
-           'Call', 'bind', 'Hook', 'Whole', 'FunctionHook', 'HookRow', 'is_plain', 'parameters', 'HookTable']
+           'Call', 'bind', 'Hook', 'Checked', 'Whole', 'FunctionHook', 'HookRow', 'is_plain', 'parameters', 'HookTable']
 
 # %% ../nbs/11_hook.ipynb #c76d7600
 from collections.abc import Sequence
@@ -137,13 +137,19 @@ class Hook:
         return runner.iter+1 == runner.max_iters
 
 # %% ../nbs/11_hook.ipynb #93ddc3c0
-class Whole:
-    "A parameter that is 1, 2, ..., checked whenever it is set"
+class Checked:
+    "A parameter that is checked whenever it is set"
     def __set_name__(self, owner, name): self.name = name
-    def __set__(self, hook, n):
+    def __set__(self, obj, v):
+        self.check(v)
+        vars(obj)[self.name] = v
+
+class Whole(Checked):
+    "A parameter that is 1, 2, ..."
+    def check(self, n):
+        "Complain about what is no count"
         if isinstance(n, bool) or not isinstance(n, int): raise TypeError(f"{self.name} must be a whole number, got {n!r} ({type(n).__name__}).")
         if n < 1: raise ValueError(f"{self.name} must be 1 or more, got {n}.")
-        vars(hook)[self.name] = n
 
 # %% ../nbs/11_hook.ipynb #de952433
 class FunctionHook:

@@ -11,6 +11,7 @@ from math import isnan
 from operator import contains, eq
 
 from ..core import closest
+from ..hook import Checked
 
 # %% ../../nbs/65_hooks.better.ipynb #ab56280f
 GREATER,LESS = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc'),('loss',)
@@ -35,12 +36,9 @@ def check_rule(
     if rule in ('greater', 'less', None): return
     raise ValueError(f"{name} must be 'greater', 'less' or None, got {rule!r}.{closest(str(rule), ('greater', 'less'))}")
 
-class Rule:
-    "What is better: 'greater', 'less', or None to go by the name of the metric; checked whenever it is set"
-    def __set_name__(self, owner, name): self.name = name
-    def __set__(self, obj, v):
-        check_rule(v, self.name)
-        vars(obj)[self.name] = v
+class Rule(Checked):
+    "What is better: 'greater', 'less', or None to go by the name of the metric"
+    def check(self, v): check_rule(v, self.name)
 
 # %% ../../nbs/65_hooks.better.ipynb #25ea1b6f
 def is_better(

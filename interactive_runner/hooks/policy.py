@@ -14,17 +14,15 @@ from fastcore.basics import patch
 
 from ..core import choices
 from ..curve import check_groups, initial, put_param
-from ..hook import Hook
+from ..hook import Checked, Hook
 from .sched import listed, moves
 
 # %% ../../nbs/66_hooks.policy.ipynb #9d0be336
-class Must:
-    "A parameter of which `ok` holds, checked whenever it is set"
+class Must(Checked):
+    "A parameter of which `ok` holds"
     def __init__(self, ok, what): self.ok,self.what = ok,what
-    def __set_name__(self, owner, name): self.name = name
-    def __set__(self, hook, v):
+    def check(self, v):
         if not self.ok(v): raise ValueError(f"{self.name} must be {self.what}, got {v!r}.")
-        vars(hook)[self.name] = v
 
 def one_of(*allowed): return Must(lambda v: v in allowed, f'one of {choices(map(repr, allowed))}')
 def part(): return Must(lambda v: isinstance(v, Real) and 0 <= v <= 1, 'a number from 0 to 1')
