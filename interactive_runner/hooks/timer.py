@@ -16,16 +16,16 @@ class IterTimerHook(Hook):
     "Log `time` and `data_time` of iterations and estimate the time left"
     priority = 'NORMAL'
     keys = {m: (f'{m}/data_time', f'{m}/time') for m in MODES}
-    def __init__(self): self._last,self._spent,self._eta = {},{m: [0., 0] for m in MODES},None
+    def __init__(self): self._last,self._spent = {},{m: [0., 0] for m in MODES}
     def on_enable(self, runner): self._last = {}
-    def before_train(self, runner): self._last,self._spent['train'],self._eta = {},[0., 0],None
+    def before_train(self, runner): self._last,self._spent['train'] = {},[0., 0]
     def _before_epoch(self, runner, mode):
         self._last[mode] = runner.clock()
         if mode != 'train': self._spent[mode] = [0., 0]
     def after_val(self, runner):
         self._last['train'] = runner.clock()
-        if self._eta is None: runner.message_hub.pop_info('eta')
-        else: runner.message_hub.runtime_info['eta'] = self._eta
+        runner.message_hub.pop_info('eta')
+        if runner.max_iters: self._estimate(runner, 'train', runner.max_iters-runner.iter)
     def after_test(self, runner): runner.message_hub.pop_info('eta')
 
     def _before_iter(self, runner, mode):
@@ -39,6 +39,8 @@ class IterTimerHook(Hook):
         spent[0] += took
         spent[1] += 1
         n,done = (runner.max_iters, runner.iter) if mode == 'train' else (runner.loop_length(mode), batch_idx)
-        if not n or done is None: return
-        runner.message_hub.runtime_info['eta'] = eta = spent[0]/spent[1]*(n-done-1)
-        if mode == 'train': self._eta = eta
+        if n and done is not None: self._estimate(runner, mode, n-done-1)
+    def _estimate(self, runner, mode, left):
+        "Write down how long the iterations that are left will take, if they take what one took so far"
+        spent,n = self._spent[mode]
+        if n: runner.message_hub.runtime_info['eta'] = spent/n*left
