@@ -89,14 +89,17 @@ class Turns(TrainLoop):
     def length(self): return (self.batches.length or self.batches.seen) if self.workflow else None
     @property
     def unfinished(self): return not self.halted and bool(self.part or self.turn or self.complete < self.end)
+    @property
+    def trained_enough(self):
+        "Whether the part that is on would train beyond the end"
+        return self.training_now and self.complete >= self.end
     def next_turn(self):
         "A turn is complete: go to the next, which may be in another part"
         self.turn,self.halted = self.turn+1,self.stop_training
-        while self.turn and (self.turn >= self.workflow[self.part][1] or self.training_now and self.complete >= self.end): self.next_part()
+        if self.turn >= self.workflow[self.part][1] or self.trained_enough: self.next_part()
     def next_part(self):
-        self.part = (self.part+1) % len(self.workflow)
-        self.turn = 0
-        if self.part and self.training_now and self.complete >= self.end: self.next_part()
+        self.part,self.turn = (self.part+1) % len(self.workflow),0
+        if self.part and self.trained_enough: self.next_part()
     def is_val_due(self, n, last): return False # it has its turns
     def state_dict(self, now=True, batch=False): return super().state_dict(now, batch) | dict(workflow=self.workflow)
     def stand_in(self, state):
@@ -109,6 +112,12 @@ class Turns(TrainLoop):
         self.val_loop.end_turn()
         self.next_turn()
 
+    def run_turns(self):
+        while self.unfinished:
+            if self.training_now: yield from self.train_turn()
+            else:
+                yield from self.val_loop.run()
+                yield self.commit_val
     def run_iter(self):
         yield self.fetch
         yield 'before_train_iter'
@@ -148,12 +157,9 @@ class EpochTurns(Turns, EpochBasedTrainLoop):
     def complete(self): return self.epoch
     def run(self):
         yield 'before_train'
-        while self.unfinished:
-            if self.training_now: yield from self.run_epoch()
-            else:
-                yield from self.val_loop.run()
-                yield self.commit_val
+        yield from self.run_turns()
         yield 'after_train'
+    train_turn = EpochBasedTrainLoop.run_epoch
     @commits('epoch')
     def commit_epoch(self):
         self.epoch += 1
@@ -197,13 +203,10 @@ class IterTurns(Turns, IterBasedTrainLoop):
     def run(self):
         yield 'before_train'
         yield 'before_train_epoch'
-        while self.unfinished:
-            if self.training_now: yield from self.run_iter()
-            else:
-                yield from self.val_loop.run()
-                yield self.commit_val
+        yield from self.run_turns()
         yield 'after_train_epoch'
         yield 'after_train'
+    train_turn = Turns.run_iter
     @commits('iter')
     def commit(self):
         self.end_iter()
