@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
 
-from interactive_runner import Runner, accuracy, saving # noqa: F401, puts the methods onto Runner
+from interactive_runner import Runner, accuracy, resuming, saving # noqa: F401, put the methods onto Runner
 from interactive_runner.ckpt import load_file, save_file
 from interactive_runner.data import Batches, rest_of_order
 from interactive_runner.hooks.optim import OptimizerHook
