@@ -115,9 +115,7 @@ class Turns(TrainLoop):
         yield self.forward
         yield 'after_train_iter'
         yield self.commit
-    def begin_work(self):
-        super().begin_work()
-        self.stands_back = self.hook_steps = True # hooks, and nobody else, go backward and step
+    by_hook = True # hooks, and nobody else, go backward and step
     def forward(self):
         super().forward()
         if 'loss' in self.outputs or not (owner := self.runner.optim_owner): return
