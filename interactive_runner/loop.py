@@ -52,6 +52,10 @@ class DataLoop(Loop):
         "Build the loader, if it was only described; its batches"
         return self.batches
     @property
+    def generators(self):
+        "The random generators that belong to the loader; none if it is not built yet"
+        return own_generators(self.dataloader) if 'batches' in vars(self) else []
+    @property
     def length(self):
         "Batches in a pass; None if that is not known, or the loader not built yet"
         batches = vars(self).get('batches')

@@ -7,7 +7,7 @@ __all__ = ['StepsAdapter', 'check_workflow', 'Turns', 'TurnsVal', 'EpochTurns', 
 
 # %% ../nbs/44_workflow.ipynb #4a778d6c
 from .core import choices, closest
-from .data import Batches
+from .data import Batches, own_generators
 from .loop import DataLoop, EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop, ValLoop
 from .model import Adapter
 from .stage import commits
@@ -85,6 +85,8 @@ class Turns(TrainLoop):
     def batches(self): return self.pass_of('train')
     @property
     def dataloader(self): return self.batches.loader if self.workflow else None
+    @property
+    def generators(self): return [g for b in self.passes for g in own_generators(b.loader)]
     @property
     def length(self): return (self.batches.length or self.batches.seen) if self.workflow else None
     @property
