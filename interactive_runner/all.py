@@ -1,5 +1,5 @@
 "The names that one needs to begin; everything else is in the modules"
-from . import edit, flexible, preview, saving # they add methods to the runner
+from . import edit, flexible, preview, resuming, saving # they add methods to the runner
 from .base_model import BaseModel
 from .config import Config
 from .data import Batches

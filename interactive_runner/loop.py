@@ -52,6 +52,10 @@ class DataLoop(Loop):
         "Build the loader, if it was only described; its batches"
         return self.batches
     @property
+    def generators(self):
+        "The random generators that belong to the loader; none if it is not built yet"
+        return own_generators(self.dataloader) if 'batches' in vars(self) else []
+    @property
     def length(self):
         "Batches in a pass; None if that is not known, or the loader not built yet"
         batches = vars(self).get('batches')
@@ -168,10 +172,13 @@ class TrainLoop(DataLoop):
     def begin_work(self):
         if self.start.marked: return
         super().begin_work()
-        whole = self.runner.adapter.whole
-        self.hook_steps = not whole and self.runner.optim_owner is not None
+        whole,self.hook_steps = self.runner.adapter.whole,self.by_hook
         self.stands_back,self.counts = whole or self.hook_steps,[(o, o.inner_count, o.steps) for o in self.wrappers]
         if whole: self.hand_over()
+    @property
+    def by_hook(self):
+        "Whether it is a hook that shall do backward and step; what holds for an iteration is decided as its work begins"
+        return not self.runner.adapter.whole and self.runner.optim_owner is not None
     def hand_over(self):
         "What a model that does backward and step itself has to find: a way back for gradients, and when the last cycle ends"
         self.start.keep_grads()
@@ -207,11 +214,9 @@ class TrainLoop(DataLoop):
         for o,n in zip(self.wrappers, state['counts']): o.inner_count = n
         for nm,v in state['decided'].items(): setattr(self, nm, v)
     def needs_grads(self, now):
-        "Whether gradients go into a step that is to come: they are part of an open cycle, or of one that only the model knows"
-        if self.runner.adapter.whole and not self.hook_steps: return True
-        if self.stands_back:
-            collects = getattr(getattr(self.runner.optim_owner, 'hook', None), 'collects', False)
-            return collects or any(o.inner_count % o.accumulative_counts for o in self.wrappers)
+        "Whether gradients go into a step that is to come: they are part of an open cycle, or of one that only the model or a hook knows"
+        if self.hook_steps or self.by_hook: return getattr(getattr(self.runner.optim_owner, 'hook', None), 'collects', True)
+        if self.runner.adapter.whole: return True
         return self.due is False or (self.due is None and self.cycle > 0) if now else self.cycle > 0
     def undo(self):
         super().undo()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from . import flexible, saving # noqa: F401 they add methods to the runner
+from . import flexible, resuming, saving # noqa: F401 they add methods to the runner
 from . import hook
 from .ckpt import load_run
 from .fp16 import auto_fp16, force_fp32

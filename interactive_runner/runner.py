@@ -20,7 +20,6 @@ from . import evaluator as evaluators
 from . import loader, parts, registry
 from .config import Config
 from .core import choices, closest, late
-from .data import own_generators
 from .dist import from_main
 from .hook import FunctionHook, HookTable, own_method
 from .logger import get_logger
@@ -282,8 +281,7 @@ def _make_player(self:Runner):
 @patch
 def _own_generators(self:Runner):
     "The random generators of the loaders that exist"
-    loops = [o for o in (self.main, self.val_loop, self.test_loop) if 'batches' in getattr(o, '__dict__', ())]
-    return [g for o in loops for g in own_generators(o.dataloader)]
+    return [g for o in (self.main, self.val_loop, self.test_loop) for g in getattr(o, 'generators', ())]
 
 @patch
 def register_hooks(self:Runner, default_hooks=None, custom_hooks=None):

@@ -7,7 +7,7 @@ __all__ = ['StepsAdapter', 'check_workflow', 'Turns', 'TurnsVal', 'EpochTurns', 
 
 # %% ../nbs/44_workflow.ipynb #4a778d6c
 from .core import choices, closest
-from .data import Batches
+from .data import Batches, own_generators
 from .loop import DataLoop, EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop, ValLoop
 from .model import Adapter
 from .stage import commits
@@ -86,6 +86,8 @@ class Turns(TrainLoop):
     @property
     def dataloader(self): return self.batches.loader if self.workflow else None
     @property
+    def generators(self): return [g for b in self.passes for g in own_generators(b.loader)]
+    @property
     def length(self): return (self.batches.length or self.batches.seen) if self.workflow else None
     @property
     def unfinished(self): return not self.halted and bool(self.part or self.turn or self.complete < self.end)
@@ -124,9 +126,7 @@ class Turns(TrainLoop):
         yield self.forward
         yield 'after_train_iter'
         yield self.commit
-    def begin_work(self):
-        super().begin_work()
-        self.stands_back = self.hook_steps = True # hooks, and nobody else, go backward and step
+    by_hook = True # hooks, and nobody else, go backward and step
     def forward(self):
         super().forward()
         if 'loss' in self.outputs or not (owner := self.runner.optim_owner): return

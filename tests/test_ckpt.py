@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from interactive_runner import Runner, accuracy, ckpt
-from interactive_runner import saving # noqa: F401, puts the methods onto Runner
+from interactive_runner import resuming, saving # noqa: F401, put the methods onto Runner
 from interactive_runner.ckpt import STAND_INS, check_plain, find_latest_checkpoint, load_file, load_weights, save_file
 from interactive_runner.hooks.checkpoint import CheckpointHook, infer_rule, publish
 

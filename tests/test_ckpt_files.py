@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from interactive_runner import Runner, accuracy, ckpt
-from interactive_runner import saving # noqa: F401, puts the methods onto Runner
+from interactive_runner import resuming, saving # noqa: F401, put the methods onto Runner
 from interactive_runner.files import DISK, Remote, replacing, store_of
 from interactive_runner.hooks.buffers import sync_buffers
 from interactive_runner.hooks.checkpoint import CheckpointHook

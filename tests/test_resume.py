@@ -1,10 +1,11 @@
 "A run that was killed and goes on from its file is the run that was not interrupted: matrix of places, loaders and parts, and what cannot be exact"
+import logging
 import random
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, TensorDataset
 
-from interactive_runner import Runner, accuracy, saving # noqa: F401, puts the methods onto Runner
+from interactive_runner import Runner, accuracy, mmcv, resuming, saving # noqa: F401, put the methods onto Runner
 from interactive_runner.ckpt import load_file, save_file
 from interactive_runner.data import Batches, rest_of_order
+from interactive_runner.hooks.cumulative import GradientCumulativeFp16OptimizerHook, GradientCumulativeOptimizerHook
 from interactive_runner.hooks.optim import OptimizerHook
 from interactive_runner.loader import DefaultSampler, InfiniteSampler
-from interactive_runner.optim import AmpOptimWrapper, OptimWrapperDict
+from interactive_runner.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 
 N,SIZE = 40,8
 x = torch.randn(N, 4, generator=torch.Generator().manual_seed(3))
@@ -178,6 +180,85 @@ def test_gradients_that_a_model_leaves_for_a_later_step_of_its_own_are_not_lost(
             path = run.save_checkpoint(tmp_path, 'b.pth')
     run.train()
     assert not differences(everything(whole), everything(run))
+
+
+class EachThird:
+    "A step of one's own in MMCV's way: the gradients of three iterations add up"
+    owns_optim = True
+    def after_train_iter(self, runner):
+        runner.outputs['loss'].backward()
+        if runner.iter % 3 < 2: return
+        runner.optimizer.step()
+        runner.optimizer.zero_grad()
+
+class LetsTheWrapperCount:
+    owns_optim = True
+    def after_train_iter(self, runner): runner.optim_wrapper.update_params(runner.outputs['loss'])
+
+class StepsItself(nn.Sequential):
+    def train_step(self, data, optim_wrapper):
+        loss = F.cross_entropy(self(data[0]), data[1])
+        optim_wrapper.update_params(loss)
+        return dict(loss=loss.detach())
+
+def by_threes(n=3):
+    model = net()
+    return dict(model=model, optim_wrapper=OptimWrapper(torch.optim.Adam(model.parameters(), lr=.05), accumulative_counts=n))
+
+COLLECTORS = {
+    'the loop': lambda: make(**by_threes()),
+    'a hook': lambda: make(custom_hooks=[GradientCumulativeOptimizerHook(cumulative_iters=3)]),
+    'a hook that scales': lambda: make(custom_hooks=[GradientCumulativeFp16OptimizerHook(cumulative_iters=3)]),
+    'a hook of ones own': lambda: make(custom_hooks=[EachThird()]),
+    'a hook by way of the wrapper': lambda: make(custom_hooks=[LetsTheWrapperCount()], **by_threes()),
+    'the model': lambda: make(**(o := by_threes()) | dict(model=StepsItself(*o['model'])), loss_fn=None, val_dataloader=None, metrics=None)}
+
+@pytest.mark.parametrize('who', COLLECTORS)
+def test_collected_gradients_are_not_lost_by_saving_a_resumed_run_before_it_goes_on(tmp_path, who):
+    fresh = COLLECTORS[who]
+    whole = fresh()
+    whole.train()
+    assert whole.iter == 10
+    for lines in (39, 43, 52, 56): # between two iterations, in one, and in a validation
+        run = fresh()
+        walk(run, lines)
+        for name in ('a.pth', 'b.pth', 'c.pth'):
+            path = run.save_checkpoint(tmp_path, name)
+            run = fresh()
+            run.resume(path)
+        run.train()
+        assert not differences(everything(whole), everything(run)), lines
+
+class InMMCVsWay(nn.Sequential):
+    def train_step(self, data, optimizer):
+        loss = F.cross_entropy(self(data[0]), data[1])
+        return dict(loss=loss, log_vars=dict(loss=loss.item()), num_samples=len(data[0]))
+    val_step = train_step
+
+@pytest.mark.parametrize('kind,end', [(mmcv.EpochBasedRunner, dict(max_epochs=2)), (mmcv.IterBasedRunner, dict(max_iters=10))])
+@pytest.mark.parametrize('hook', [GradientCumulativeOptimizerHook(cumulative_iters=3), EachThird()])
+def test_nor_are_those_of_mmcvs_runners(tmp_path, kind, end, hook):
+    def fresh():
+        model = InMMCVsWay(*net())
+        run = kind(model, optimizer=torch.optim.Adam(model.parameters(), lr=.05), logger=logging.getLogger('test_resume'), **end)
+        run.register_hook(hook)
+        return run.prepare([loader('generator'), loader('shuffled')], [('train', 1), ('val', 1)])
+    whole = fresh()
+    whole.train()
+    for lines in (18, 22, 27, 31):
+        run = fresh()
+        walk(run, lines)
+        for name in ('a.pth', 'b.pth', 'c.pth'):
+            path = run.save_checkpoint(tmp_path, name)
+            run = fresh()
+            run.resume(path)
+        run.train()
+        assert all(torch.equal(a, b) for a,b in zip(whole.model.state_dict().values(), run.model.state_dict().values())), lines
+
+def test_the_file_of_a_hook_that_steps_in_each_iteration_holds_no_gradients(tmp_path):
+    run = make(variant='hook steps')
+    run.step('iter', 3)
+    assert load_file(run.save_checkpoint(tmp_path, 'a.pth'))['place']['loops']['train']['start']['grads'] == []
 
 # ---- saved from a cell
 
@@ -382,14 +463,15 @@ def test_a_million_batches_are_left_out_in_a_second_and_none_is_fetched(order):
     b.take()
     b.release()
     state = b.state_dict() | dict(taken=1_000_000)
-    data.got.clear()
-    drawn = perf_counter()
-    list(RandomSampler(range(n)))
-    drawn,start = perf_counter()-drawn,perf_counter()
-    again = Batches(b.loader)
-    again.load_state_dict(state)
-    again.take()
-    assert len(data.got) == size and perf_counter()-start < 1 + 5*drawn # the order itself has to be drawn
+    spent = []
+    for _ in range(3):
+        data.got.clear()
+        start,again = process_time(),Batches(b.loader) # the work of this process: a clock on the wall runs for others too
+        again.load_state_dict(state)
+        again.take()
+        spent.append(process_time()-start)
+        assert len(data.got) == size
+    assert min(spent) < 1 # with the drawing of the order
 
 
 @settings(max_examples=60, deadline=None)

@@ -60,6 +60,8 @@ class OptimizerHook(Hook):
     def is_first(self, runner): return True # whether gradients are collected from this iteration on
     def is_last(self, runner): return True # whether they are used in it
     def share(self, runner): return 1 # how much of the loss counts
+    @property
+    def collects(self): return type(self).after_train_iter is not OptimizerHook.after_train_iter # whether gradients may be left for a later iteration
     def before_train(self, runner):
         if getattr(getattr(runner, 'adapter', None), 'whole', False): warnings.warn("the model steps by itself, so OptimizerHook does nothing: leave it out.")
     def before_train_iter(self, runner): "Having it keeps the hook in its table until the iteration is over"
