@@ -13,7 +13,7 @@ from interactive_runner.runner import Runner
 from interactive_runner.ui import logs
 from interactive_runner.ui.logs import ROWS, Course, Logs, figures
 from interactive_runner.ui.style import esc, inside
-from test_panel import Run, evil
+from test_panel import Run, evil, opened
 
 @pytest.fixture
 def run():
@@ -119,7 +119,7 @@ def test_a_window_that_cannot_be_changes_nothing_and_says_so(run, text, which):
     assert field.value == '7' and view.note.value == ''
 
 def test_a_second_row_is_in_the_log_under_a_name_that_follows_its_statistic(run):
-    view = Logs(run)
+    view = opened(Logs(run))
     view.adder.value = 'train/loss'
     view.refresh()
     assert shown(view)[1:3] == ['train/loss', 'train/loss_min'] and view.adder.value == ''

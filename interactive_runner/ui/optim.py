@@ -63,9 +63,10 @@ class Field:
     def __init__(self, row, key):
         self.row,self.key,self.seen,self.moved,self.at = row,key,None,False,None # seen: the number last shown, at that iteration
         self.asked,self.cmd,self._fetched = None,lambda: None,(None, None, None)
-        self.box,self.live = Text(description=f'{KEYS[key]} of {row.name}', continuous_update=False),HTML().add_class('ir-live')
+        make = row.view.make
+        self.box,self.live = make(Text, description=f'{KEYS[key]} of {row.name}', continuous_update=False),make(HTML, 'ir-live')
         self.box.observe(self._typed, 'value')
-        self.widget = HBox([self.box, self.live]).add_class('ir-field').add_class(f"ir-{key.replace('_', '-')}")
+        self.widget = make(HBox, f"ir-field ir-{key.replace('_', '-')}", children=[self.box, self.live])
 
     def _typed(self, change):
         text,view = change['new'].strip(),self.row.view
@@ -108,8 +109,9 @@ class Plan:
     def __init__(self, part):
         self.part,self.key,self.seen = part,None,(0, None) # seen: the iteration of the last look, and the number then
         self.where = self.y = np.full(self.points, np.nan)
-        self.curve,self.dot = HTML(),HTML().add_class('ir-now')
-        self.widget = HBox([self.curve, self.dot]).add_class('ir-plan')
+        make = part.view.make
+        self.curve,self.dot = make(HTML),make(HTML, 'ir-now')
+        self.widget = make(HBox, 'ir-plan', children=[self.curve, self.dot])
 
     def draw(self, optimizer):
         "Draw what has changed"
@@ -158,8 +160,9 @@ class Row:
         self.name = f'{self.label} of {part.name}' if part.name else self.label
         self.fields = [Field(self, k) for k in keys]
         self._n = None,None
-        self.info,self.note = HTML().add_class('ir-group'),HTML().add_class('ir-fate')
-        self.widget = HBox([self.info, *(o.widget for o in self.fields), self.note]).add_class('ir-row').add_class('ir-optrow')
+        make = self.view.make
+        self.info,self.note = make(HTML, 'ir-group'),make(HTML, 'ir-fate')
+        self.widget = make(HBox, 'ir-row ir-optrow', children=[self.info, *(o.widget for o in self.fields), self.note])
 
     @property
     def group(self): return self.part.optimizer().param_groups[self.i]
@@ -175,8 +178,8 @@ class Part:
     "One optimizer: a heading, and a row for each of its groups"
     def __init__(self, view, name, optimizer):
         self.view,self.name,self.optimizer,self.rows = view,name,ref(optimizer),[]
-        self.head,self.plan = HTML().add_class('ir-opthead'),Plan(self)
-        self.widget = VBox([self.head, self.plan.widget])
+        self.head,self.plan = view.make(HTML, 'ir-opthead'),Plan(self)
+        self.widget = view.make(VBox, children=[self.head, self.plan.widget])
 
     def draw(self):
         "Draw what has changed"
@@ -194,7 +197,7 @@ class Part:
         old = self.rows
         self.rows = [old[i] if i < len(old) and old[i].keys == k else Row(self, i, k) for i,k in enumerate(keys)]
         put(self.widget, children=(self.head, self.plan.widget, *(o.widget for o in self.rows)))
-        close([o.widget for o in old if o not in self.rows])
+        close([o.widget for o in old if o not in self.rows], self.view.make)
 
 def head_html(kind:str, name:str, keys, more:Html) -> Html:
     "Class and name of an optimizer, what stands in the columns, and a line below"
@@ -207,8 +210,8 @@ class Optimizer(View):
     title = 'Optimizer'
     def __init__(self, runner):
         super().__init__(runner)
-        self.parts,self.note,self.box = {},HTML(),VBox()
-        self.widget = VBox([self.note, self.box]).add_class('ir-optim')
+        self.parts,self.note,self.box = {},self.make(HTML),self.make(VBox)
+        self.widget = self.make(VBox, 'ir-optim', children=[self.note, self.box])
         self.refresh()
 
     def refresh(self):
@@ -226,7 +229,7 @@ class Optimizer(View):
         if list(keys) == list(self.parts): return
         old,self.parts = self.parts,{k: self.parts.get(k) or Part(self, k[1], o) for k,o in keys.items()}
         put(self.box, children=tuple(o.widget for o in self.parts.values()))
-        close([o.widget for k,o in old.items() if k not in self.parts])
+        close([o.widget for k,o in old.items() if k not in self.parts], self.make)
 
 # %% ../../nbs/85_ui.optim.ipynb #03751c80
 Optimizer.css = '''
