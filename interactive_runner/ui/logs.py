@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'SORTS', 'WINDOWS', 'WINDOW_TIP', 'ADD_TIP', 'CALM', 'RULE_HEAD', 'HEAD', 'EMPTY', 'LAST', 'TEXTS', 'COPY',
-           'mode_of', 'pick', 'figures', 'has_ended', 'rule_of', 'parse_window', 'window_text', 'is_plain',
+           'mode_of', 'pick', 'figures', 'earlier', 'has_ended', 'rule_of', 'parse_window', 'window_text', 'is_plain',
            'plain_statistics', 'has_window', 'Course', 'course_html', 'Row', 'new_name', 'renamed', 'Logs',
            'failure_html', 'error_text', 'value_order', 'entry_html', 'table_csv', 'values_csv', 'paper_html']
 
@@ -20,7 +20,7 @@ from ipywidgets import HTML, Box, Combobox, Dropdown, HBox, VBox
 
 from ..core import words
 from ..history import HistoryBuffer
-from ..logproc import takes_window
+from ..logproc import statistic, takes_window
 from .style import Html, View, choose, close, join, mark, num, put, tag
 
 # %% ../../nbs/82_ui.logs.ipynb #ed899717
@@ -48,7 +48,14 @@ def figures(
     "Now, the statistic, the smallest and the largest"
     buf = hub.log_scalars[key]
     if not len(buf): return (None,)*4
-    return buf.current(), processor.value(hub, key, rule, ended=has_ended(key)), buf.min(), buf.max()
+    value = processor.value(hub, key, rule, ended=has_ended(key))
+    if value is None and has_ended(key): value = earlier(buf, *rule)
+    return buf.current(), value, buf.min(), buf.max()
+
+def earlier(buf, method, window, kw):
+    "The statistic of the last validation that has given values, which all belong to one iteration"
+    steps = buf.steps()
+    return statistic(buf, method, window, max(1, int((steps == steps[-1]).sum())), **kw)
 
 def has_ended(key:str) -> bool:
     "Whether the table shows `key` as after its epoch"
