@@ -2,7 +2,7 @@
 import asyncio, gc, re, threading, weakref
 
 import pytest
-from ipywidgets import Layout
+from ipywidgets import Layout, VBox
 from ipywidgets.widgets.widget_style import Style
 
 from interactive_runner.hub import MessageHub
@@ -366,3 +366,14 @@ def test_the_panel_limits_its_own_time(run, monkeypatch):
     drawn.clear()
     while now[0] < 20: now[0] += .03; p.board.refresh(force=False)
     assert .013 < .01*len(drawn)/20 <= panels.SHARE
+
+def test_lines_of_a_loop_that_is_replaced_take_their_widgets_along(run):
+    class Other(Loop):
+        def run(self): yield 'after_run'
+    p = opened(Panel(run))
+    gone = [o.widget for c,o in p.loop.parts.items() if c.co_name == 'run_iter']
+    assert gone and all(o.comm is not None for o in gone)
+    run.player.loop = Other()
+    p.loop.refresh()
+    assert all(o.comm is None for o in inside(gone).values() if isinstance(o, VBox)) and p.make[Layout].comm is not None
+    assert all(o.layout.comm is not None for part in p.loop.parts.values() for o in part.widget.children)
