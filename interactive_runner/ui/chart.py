@@ -175,9 +175,9 @@ class Chart(View):
         make = self.make
         self.note,self.spots,self.flags = (make(HTML, f'ir-chart-layer ir-{o}') for o in ('chart-note', 'spots', 'flags'))
         self.chips,self.legend = make(HBox, 'ir-chart-chips'),make(HTML)
-        top = make(HBox, 'ir-chart-metrics', children=[self.chips, self.add, self.legend])
-        plot = make(VBox, 'ir-chart-plot', children=[self.figure, self.note, self.spots, self.flags])
-        self.widget = make(VBox, 'ir-chart', children=[top, plot])
+        top = make(HBox, 'ir-chart-metrics', self.chips, self.add, self.legend)
+        plot = make(VBox, 'ir-chart-plot', self.figure, self.note, self.spots, self.flags)
+        self.widget = make(VBox, 'ir-chart', top, plot)
         self.refresh()
 
     def _make_tools(self):

@@ -44,7 +44,7 @@ class Row:
         self.switch.observe(self._switched, 'value')
         self.priority.observe(self._placed, 'value')
         self.parts = self.switch,self.priority,self.up,self.down,self.more
-        self.widget = make(HBox, 'ir-row', {}, children=self.parts)
+        self.widget = make(HBox, 'ir-row', *self.parts, layout={})
 
     def _icon(self, cls, icon, what, press):
         return self.view.make.button('', icon, f'{self.name}: {what}', press, f'ir-icon ir-{cls}')
@@ -134,14 +134,14 @@ class Hooks(View):
         self.rows,self.shown,self._drawn,self._stage = {},{},None,'' # shown: name -> stages as HTML
         make = self.make
         self.stage = make(Dropdown, 'ir-stagechoice', options=(('all stages', ''),), tooltip='Show the hooks of one stage, in their order')
-        self.find = make(Text, 'ir-find', {}, placeholder='find', tooltip='Show hooks with this in their name')
+        self.find = make(Text, 'ir-find', layout={}, placeholder='find', tooltip='Show hooks with this in their name')
         self.stage.observe(self._chosen, 'value')
         self.find.observe(lambda _: self.later(self.refresh), 'value')
         self.tools = self.stage,self.find
         self.info,self.detail = make(HTML, 'ir-info'),Detail(self)
         self.pane = self.detail.widget # in no box while it is not open, but closed with the view
-        self.box = make(VBox, 'ir-table', children=[self.info])
-        self.widget = make(VBox, 'ir-hooks', children=[self.box])
+        self.box = make(VBox, 'ir-table', self.info)
+        self.widget = make(VBox, 'ir-hooks', self.box)
         self.refresh()
 
     def _chosen(self, change):
@@ -252,7 +252,7 @@ class Detail:
         self.view,self.name,self.fields,self._for = view,None,{},None
         make = view.make
         self.head,self.box,self.text = make(HTML),make(HBox, 'ir-params'),make(HTML)
-        self.widget = make(VBox, 'ir-detail', children=[self.head, self.box, self.text])
+        self.widget = make(VBox, 'ir-detail', self.head, self.box, self.text)
 
     def refresh(self):
         "Draw the hook that is open, if one is"

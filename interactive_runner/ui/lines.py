@@ -46,7 +46,7 @@ class Blocks:
     "Pieces of HTML in blocks: grows at the end, loses its oldest"
     def __init__(self, make):
         self.slots,self.last,self.place = deque(make(HTML, layout={}) for _ in range(BLOCKS)),[],0
-        self.widget = make(VBox, 'ir-lines', children=tuple(self.slots), tabbable=True)
+        self.widget = make(VBox, 'ir-lines', *self.slots, tabbable=True)
 
     def _turn(self):
         "Empty the oldest block and make it the last"
@@ -85,7 +85,7 @@ class Lines(View):
         self.search = make(Text, 'ir-search', placeholder='Search', description='Search the log lines')
         self.count,self.note,self.blocks = make(HTML),make(HTML),Blocks(make)
         self.tools = self.level,self.search,self.count
-        self.widget = make(VBox, 'ir-log', children=[self.note, self.blocks.widget])
+        self.widget = make(VBox, 'ir-log', self.note, self.blocks.widget)
         self._wanted,self._seen,self._found = None,0,deque()
         for o in (self.level, self.search): o.observe(lambda _: self.later(self.refresh), 'value')
         self.refresh()

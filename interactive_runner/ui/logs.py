@@ -144,7 +144,7 @@ class Row:
         self.back = make.button('', press=self._back, classes='ir-icon')
         self.method.observe(self._chosen, 'value')
         self.over.observe(self._typed, 'value')
-        self.widget = make(HBox, 'ir-rule', {}, children=(self.method, self.over, self.back))
+        self.widget = make(HBox, 'ir-rule', self.method, self.over, self.back, layout={})
 
     @property
     def shown(self): return self.name or self.key
@@ -231,11 +231,11 @@ class Logs(View):
         self.rows,self.looked,self._seen,self._order = [],set(),None,(None, 0., ())
         make = self.make
         self.text,self.courses,self.note,self.more = (make(HTML) for _ in range(4))
-        self.grid = make(Box, 'ir-numbers', children=[self.text, self.courses])
+        self.grid = make(Box, 'ir-numbers', self.text, self.courses)
         self._make_tools()
         self._make_pane()
-        adding = make(HBox, 'ir-more', children=[self.adder, self.more])
-        self.widget = make(VBox, 'ir-logs', children=[self.pane, self.grid, adding, self.note])
+        adding = make(HBox, 'ir-more', self.adder, self.more)
+        self.widget = make(VBox, 'ir-logs', self.pane, self.grid, adding, self.note)
         self.refresh()
 
     def _make_tools(self):
@@ -405,7 +405,7 @@ def paper_html(text:str, about:str) -> Html:
 def _make_pane(self:Logs):
     self.what = self.make(Dropdown, options=(('this table', 'table'), ('values by iteration', 'values')), tooltip='What to copy')
     self.paper = self.make(HTML)
-    self.pane = self.make(HBox, 'ir-pane ir-folded', children=[self.what, self.paper])
+    self.pane = self.make(HBox, 'ir-pane ir-folded', self.what, self.paper)
     self.what.observe(lambda _: self.later(self._write), 'value')
 
 @patch

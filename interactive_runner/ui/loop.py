@@ -108,7 +108,7 @@ class Part:
             if what: cells.append(gutter(lines[0], lambda n=n: press(code, n), make))
             cells.append(make(HTML, '' if what else 'ir-wide'))
             self.pieces.append((lines, cells[-1]))
-        self.widget = make(VBox, 'ir-def', children=cells)
+        self.widget = make(VBox, 'ir-def', *cells)
 
     def draw(self, player, at, inner):
         "Draw what is different: `at` is the number of the line about to run, None if the generator is not open"

@@ -66,7 +66,7 @@ class Field:
         make = row.view.make
         self.box,self.live = make(Text, description=f'{KEYS[key]} of {row.name}', continuous_update=False),make(HTML, 'ir-live')
         self.box.observe(self._typed, 'value')
-        self.widget = make(HBox, f"ir-field ir-{key.replace('_', '-')}", children=[self.box, self.live])
+        self.widget = make(HBox, f"ir-field ir-{key.replace('_', '-')}", self.box, self.live)
 
     def _typed(self, change):
         text,view = change['new'].strip(),self.row.view
@@ -111,7 +111,7 @@ class Plan:
         self.where = self.y = np.full(self.points, np.nan)
         make = part.view.make
         self.curve,self.dot = make(HTML),make(HTML, 'ir-now')
-        self.widget = make(HBox, 'ir-plan', children=[self.curve, self.dot])
+        self.widget = make(HBox, 'ir-plan', self.curve, self.dot)
 
     def draw(self, optimizer):
         "Draw what has changed"
@@ -162,7 +162,7 @@ class Row:
         self._n = None,None
         make = self.view.make
         self.info,self.note = make(HTML, 'ir-group'),make(HTML, 'ir-fate')
-        self.widget = make(HBox, 'ir-row ir-optrow', children=[self.info, *(o.widget for o in self.fields), self.note])
+        self.widget = make(HBox, 'ir-row ir-optrow', self.info, *(o.widget for o in self.fields), self.note)
 
     @property
     def group(self): return self.part.optimizer().param_groups[self.i]
@@ -179,7 +179,7 @@ class Part:
     def __init__(self, view, name, optimizer):
         self.view,self.name,self.optimizer,self.rows = view,name,ref(optimizer),[]
         self.head,self.plan = view.make(HTML, 'ir-opthead'),Plan(self)
-        self.widget = view.make(VBox, children=[self.head, self.plan.widget])
+        self.widget = view.make(VBox, '', self.head, self.plan.widget)
 
     def draw(self):
         "Draw what has changed"
@@ -211,7 +211,7 @@ class Optimizer(View):
     def __init__(self, runner):
         super().__init__(runner)
         self.parts,self.note,self.box = {},self.make(HTML),self.make(VBox)
-        self.widget = self.make(VBox, 'ir-optim', children=[self.note, self.box])
+        self.widget = self.make(VBox, 'ir-optim', self.note, self.box)
         self.refresh()
 
     def refresh(self):

@@ -137,14 +137,14 @@ class Panel:
 
     def _layout(self):
         frame = lambda *names: [self.views[nm].frame for nm in names]
-        grid = lambda kind, cls, *children: self.make(kind, f'ir-grid {cls}', children=children)
+        grid = lambda kind, cls, *children: self.make(kind, f'ir-grid {cls}', *children)
         beside = ['hooks'] if self.loop.height > LONG else []
         side = grid(VBox, 'ir-side', *frame('logs', 'chart', *beside))
         middle = grid(HBox, 'ir-middle', *frame('loop'), side)
         below = [] if beside else frame('hooks')
         top,bottom = (grid(HBox, '', *frame(*names)) for names in (('transport', 'progress'), ('lines', 'optim')))
         css = sheet(self.make, ''.join(dict.fromkeys([style.CSS, *(o.rules for o in self.views.values()), CSS])))
-        return self.make(VBox, 'ir-panel', children=[css, *frame('echo', 'banner'), top, middle, *below, bottom, self.note])
+        return self.make(VBox, 'ir-panel', css, *frame('echo', 'banner'), top, middle, *below, bottom, self.note)
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 

@@ -109,12 +109,14 @@ class Maker(dict):
     def __call__(self,
         kind, # of widget, a class
         classes:str='', # of CSS, with spaces between them
+        *children, # of a box
         layout:dict=None, # its own; with None it shares that of the others
         **traits # of the widget
     ):
         "A widget"
         traits['layout'] = self[Layout] if layout is None else late(Layout)(**layout)
         if style := getattr(kind, 'style', None): traits['style'] = self[style.klass]
+        if children: traits['children'] = children
         return late(kind)(_dom_classes=classes.split(), **traits)
 
     def button(self,
@@ -188,7 +190,7 @@ class View:
     @cached_property
     def frame(self): return framed(self)
     @cached_property
-    def alone(self): return self.make(VBox, 'ir-panel', children=[sheet(self.make, CSS+self.rules), self.frame])
+    def alone(self): return self.make(VBox, 'ir-panel', sheet(self.make, CSS+self.rules), self.frame)
     @property
     def rules(self):
         "Its part of the style sheet, which holds for this view alone"
@@ -219,8 +221,8 @@ def framed(view):
     if not view.title: return view.widget
     view._fold = view.make.button(view.title, press=lambda: view.later(view.pressed), classes='ir-title')
     view.fold(view.open)
-    head = view.make(HBox, 'ir-head', children=[view._fold, *view.tools])
-    return view.make(VBox, f'ir-view {root(view)}', children=[head, view.widget])
+    head = view.make(HBox, 'ir-head', view._fold, *view.tools)
+    return view.make(VBox, f'ir-view {root(view)}', head, view.widget)
 
 # %% ../../nbs/80_ui.style.ipynb #7fe113b4
 @patch

@@ -46,9 +46,9 @@ class Transport(View):
         self.steps = {u: make.button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
         self.stop = make.button('Stop', 'stop', "End the run after this line; Play can go on from the last complete iteration", self._stop)
         label = make(HTML, value=tag('span', 'Step', cls='ir-soft'))
-        self.buttons = make(HBox, 'ir-buttons', children=[self.play, label, *self.steps.values(), self.stop])
+        self.buttons = make(HBox, 'ir-buttons', self.play, label, *self.steps.values(), self.stop)
         self.state,self.said = make(HTML),make(HTML)
-        self.widget = make(VBox, 'ir-transport', children=[self.buttons, self.state, self.said])
+        self.widget = make(VBox, 'ir-transport', self.buttons, self.state, self.said)
         self.refresh()
 
     def _toggle(self):
@@ -170,8 +170,8 @@ class Banner(View):
         self.skip = make.button('Skip', 'share', "Leave it out this once, and play on", lambda: answer('skip'))
         self.disable = make.button('Disable', 'ban', "Switch the hook off, and play on", lambda: answer('disable'), layout={})
         self.stop = make.button('Stop', 'stop', "End the run, closing what is open", lambda: self.tell('stop', lambda: self.player._stop()))
-        self.buttons = make(HBox, 'ir-buttons', children=[self.retry, self.skip, self.disable, self.stop])
-        self.widget = make(VBox, 'ir-banner', {}, children=[self.text, self.buttons])
+        self.buttons = make(HBox, 'ir-buttons', self.retry, self.skip, self.disable, self.stop)
+        self.widget = make(VBox, 'ir-banner', self.text, self.buttons, layout={})
         self.refresh()
 
     def _answer(self, how):
