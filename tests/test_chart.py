@@ -18,7 +18,7 @@ from interactive_runner.ui.panel import Panel
 from interactive_runner.ui.reading import MOST, columns, interventions, reading
 from interactive_runner.ui.style import close, inside
 from interactive_runner.ui.trace import Trace
-from test_panel import Run
+from test_panel import Run, opened
 
 evil = '<img src=x onerror=alert(1)>'
 
@@ -216,8 +216,9 @@ def test_a_piece_of_a_name_is_enough_and_the_whole_name_comes_first():
     assert find('loss', ['train/loss_cls', 'loss']) == 'loss' and find('cls', ['train/loss', 'train/loss_cls']) == 'train/loss_cls'
 
 def test_a_curve_that_goes_takes_its_widgets_along():
-    chart = Chart(run_of(1, train__loss=[1.], val__loss=[1.]))
+    chart = opened(Chart(run_of(1, train__loss=[1.], val__loss=[1.])))
     c = chart.curves['val/loss']
+    assert c.chip.comm is not None and c.line.comm is not None
     chart.drop('val/loss')
     assert c.chip.comm is None and c.line.comm is None and c.line not in chart.figure.marks and chart.xs.comm is not None
     widgets = inside(vars(chart)).values()
@@ -408,7 +409,7 @@ def test_of_a_validation_the_chart_draws_what_its_line_says():
 def test_a_statistic_added_in_a_cell_is_a_row_and_a_curve_until_it_is_removed():
     runner = real()
     runner.run_until(iter=12)
-    table,chart = Logs(runner),Chart(runner)
+    table,chart = Logs(runner),opened(Chart(runner))
     runner.log_processor.set_rule('train/loss', 'max', 4, name='loss_local_max')
     for o in (table, chart): o.refresh()
     values,c = runner.message_hub.get_scalar('train/loss').data[0],chart.curves['train/loss_local_max']

@@ -9,7 +9,7 @@ from interactive_runner.hooks.logger import LoggerHook
 from interactive_runner.ui.hooks import Hooks, optional, typed
 from interactive_runner.ui.panel import Panel
 from interactive_runner.ui.style import inside
-from test_panel import Log, Run, Timer, evil, tidy # noqa: F401
+from test_panel import Log, Run, Timer, evil, opened, tidy # noqa: F401
 
 class Clip:
     "Limit the gradients\nas told"
@@ -23,7 +23,7 @@ def run(): return Run(Log(), Timer(), Clip())
 
 @pytest.fixture
 def hooks(run):
-    panel = Panel(run)
+    panel = opened(Panel(run))
     yield panel.hooks
     panel.close()
 
@@ -116,7 +116,7 @@ def test_a_hook_that_is_gone_says_so_when_it_is_pressed(run):
 @pytest.mark.parametrize('is_open', [True, False])
 def test_a_closed_view_leaves_no_widget_behind(run, is_open):
     before = set(_instances)
-    panel = Panel(run)
+    panel = opened(Panel(run))
     panel.hooks.rows['Clip'].more.click()
     if not is_open: panel.hooks.rows['Clip'].more.click()
     run.player.hooks.remove('Log')

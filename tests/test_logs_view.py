@@ -13,7 +13,7 @@ from interactive_runner.runner import Runner
 from interactive_runner.ui import logs
 from interactive_runner.ui.logs import ROWS, Course, Logs, figures
 from interactive_runner.ui.style import esc, inside
-from test_panel import Run, evil
+from test_panel import Run, evil, opened
 
 @pytest.fixture
 def run():
@@ -75,12 +75,21 @@ def test_after_a_validation_the_table_shows_its_last_line():
     view = Logs(runner)
     assert {k: value(view, f'val/{k}') for k in lines[-1]} == lines[-1] and lines[-1]['distance'] == 2.
 
-def test_a_validation_under_way_has_no_value_of_an_earlier_one():
-    runner = small()
+def test_a_validation_that_begins_shows_the_one_before_until_it_has_given_values():
+    runner,lines = small(),[]
+    @runner.on('after_val_iter')
+    def more(runner, batch_idx): runner.message_hub.update_scalar('val/loss', runner.iter+batch_idx**2)
+    @runner.on('after_val_epoch', priority=90)
+    def look(runner, batch_idx): lines.append(runner.log_processor.get_log_after_epoch(runner, batch_idx, 'val')[0])
+    runner.log_processor.set_rule('val/loss', 'max', 2, 'val/worst')
     view = Logs(runner)
-    runner.run_until(stage='before_val_iter', epoch=2)
+    runner.run_until(stage='before_val_iter', epoch=3)
     view.refresh()
-    assert value(view, 'val/distance') is None and value(view, 'train/loss') is not None
+    assert len(lines) == 2 and lines[0]['loss'] != lines[1]['loss'] and '–' not in view.text.value
+    assert {k: value(view, 'val/worst' if k == 'worst' else f'val/{k}') for k in lines[1]} == lines[1]
+    runner.step('iter')
+    view.refresh()
+    assert value(view, 'val/loss') != lines[1]['loss']
 
 def test_a_statistic_and_a_window_are_edited_and_reset(run):
     view = Logs(run)
@@ -119,7 +128,7 @@ def test_a_window_that_cannot_be_changes_nothing_and_says_so(run, text, which):
     assert field.value == '7' and view.note.value == ''
 
 def test_a_second_row_is_in_the_log_under_a_name_that_follows_its_statistic(run):
-    view = Logs(run)
+    view = opened(Logs(run))
     view.adder.value = 'train/loss'
     view.refresh()
     assert shown(view)[1:3] == ['train/loss', 'train/loss_min'] and view.adder.value == ''

@@ -11,6 +11,7 @@ from interactive_runner.play import Player
 from interactive_runner.stage import Loop, commits
 from interactive_runner.ui.optim import Optimizer
 from interactive_runner.ui.style import inside
+from test_panel import opened
 
 evil = '<img src=x onerror=alert(1)>'
 
@@ -235,8 +236,9 @@ def test_a_group_that_is_added_gets_a_row_and_the_others_keep_theirs(sgd):
 
 def test_an_optimizer_that_is_replaced_takes_its_widgets_along(sgd):
     run = Run(sgd)
-    view = Optimizer(run)
+    view = opened(Optimizer(run))
     old = field(view).box
+    assert old.comm is not None
     run.optimizer = Adam(params())
     view.refresh()
     assert old.comm is None and shown(view) == [['0.001', '0', '0.9']]

@@ -2,6 +2,8 @@
 import asyncio, gc, re, threading, weakref
 
 import pytest
+from ipywidgets import Layout, VBox
+from ipywidgets.widgets.widget_style import Style
 
 from interactive_runner.hub import MessageHub
 from interactive_runner.logproc import LogProcessor
@@ -52,6 +54,11 @@ def tidy():
 
 @pytest.fixture
 def run(): return Run()
+
+def opened(o):
+    "A view or a panel that is shown, and so has been sent"
+    o._repr_mimebundle_()
+    return o
 
 def text(part): return ' '.join(o.value for _,o in part.pieces)
 def html(panel): return ' '.join(o.value for o in inside(panel.widget).values() if type(o).__name__ == 'HTML')
@@ -288,12 +295,34 @@ def test_a_panel_keeps_nothing_alive():
     assert 'gone' in repr(p)
 
 def test_a_closed_panel_frees_its_run_and_stops_drawing(run):
-    p = Panel(run)
+    p = opened(Panel(run))
     widgets = list(inside(p.widget).values())
+    assert all(o.comm is not None for o in widgets)
     p.close()
     assert not run.player.watchers and all(o.comm is None for o in widgets)
     run.player.step('iter')
     assert run.iter == 1
+
+def test_a_panel_is_sent_when_it_is_shown_and_complete(run, monkeypatch):
+    sent = []
+    monkeypatch.setattr(type(Layout().comm), 'publish_msg', lambda comm, kind, **more: sent.append((kind, comm.comm_id)))
+    p = Panel(run)
+    run.player.step('iter')
+    assert not sent
+    opened(p)
+    widgets,looks = inside(p.widget).values(),[o for o in inside(p.widget).values() if isinstance(o, (Layout, Style))]
+    assert {o.model_id for o in widgets} <= {name for _,name in sent} and len(looks) < len(widgets)/3
+    assert {kind for kind,_ in sent} == {'comm_open'}
+
+def test_what_widgets_share_is_never_set(run):
+    def work(): raise ValueError('bad batch')
+    p = opened(Panel(run))
+    p.hooks.stage.value = 'before_train_iter'
+    p.logs.sort.value = 'name'
+    run.player.loop.work = work
+    with pytest.raises(ValueError): run.player.run()
+    shared = [p.make, *(o.make for o in p.views.values())]
+    assert all(o.get_state(drop_defaults=True) == type(o)().get_state(drop_defaults=True) for make in shared for o in make.values())
 
 def test_a_closed_panel_can_be_shown_again(run):
     p = Panel(run)
@@ -337,3 +366,14 @@ def test_the_panel_limits_its_own_time(run, monkeypatch):
     drawn.clear()
     while now[0] < 20: now[0] += .03; p.board.refresh(force=False)
     assert .013 < .01*len(drawn)/20 <= panels.SHARE
+
+def test_lines_of_a_loop_that_is_replaced_take_their_widgets_along(run):
+    class Other(Loop):
+        def run(self): yield 'after_run'
+    p = opened(Panel(run))
+    gone = [o.widget for c,o in p.loop.parts.items() if c.co_name == 'run_iter']
+    assert gone and all(o.comm is not None for o in gone)
+    run.player.loop = Other()
+    p.loop.refresh()
+    assert all(o.comm is None for o in inside(gone).values() if isinstance(o, VBox)) and p.make[Layout].comm is not None
+    assert all(o.layout.comm is not None for part in p.loop.parts.values() for o in part.widget.children)

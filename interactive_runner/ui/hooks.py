@@ -16,7 +16,7 @@ from ipywidgets import HTML, Checkbox, Combobox, Dropdown, HBox, Text, VBox
 
 from ..core import words
 from ..hook import Priority, get_priority, is_plain, parameters
-from .style import Html, View, button, choose, close, join, made, mark, num, put, tag
+from .style import Html, View, choose, close, join, mark, num, put, tag
 
 # %% ../../nbs/84_ui.hooks.ipynb #286e100b
 NAMED = tuple(f'{p:d} {p.name}' for p in Priority)
@@ -35,18 +35,19 @@ class Row:
     "What can be pressed of one hook"
     def __init__(self, view, name):
         self.name,self.view,self._texts,self._cells = name,view,None,Html()
-        self.switch = made(Checkbox, 'ir-switch', view.looks, description=name, indent=False, tooltip=f'{name}: on or off')
-        self.priority = made(Combobox, 'ir-priority', view.looks, options=NAMED, continuous_update=False)
+        make = view.make
+        self.switch = make(Checkbox, 'ir-switch', description=name, indent=False, tooltip=f'{name}: on or off')
+        self.priority = make(Combobox, 'ir-priority', options=NAMED, continuous_update=False)
         self.up = self._icon('up', 'arrow-up', 'run earlier', lambda: self._move(-1))
         self.down = self._icon('down', 'arrow-down', 'run later', lambda: self._move(1))
         self.more = self._icon('more', 'sliders', 'parameters and stages', lambda: view.later(lambda: view.open_detail(name)))
         self.switch.observe(self._switched, 'value')
         self.priority.observe(self._placed, 'value')
         self.parts = self.switch,self.priority,self.up,self.down,self.more
-        self.widget = made(HBox, 'ir-row', children=self.parts)
+        self.widget = make(HBox, 'ir-row', *self.parts, layout={})
 
     def _icon(self, cls, icon, what, press):
-        return button('', icon, f'{self.name}: {what}', press, classes=f'ir-icon ir-{cls}', looks=self.view.looks)
+        return self.view.make.button('', icon, f'{self.name}: {what}', press, f'ir-icon ir-{cls}')
     def _tell(self, what, act): self.view.tell(f'{what} {self.name}', lambda: act(self.view.player.hooks[self.name]))
 
     def _switched(self, change):
@@ -131,15 +132,16 @@ class Hooks(View):
     def __init__(self, runner):
         super().__init__(runner)
         self.rows,self.shown,self._drawn,self._stage = {},{},None,'' # shown: name -> stages as HTML
-        self.stage = Dropdown(options=(('all stages', ''),), tooltip='Show the hooks of one stage, in their order').add_class('ir-stagechoice')
-        self.find = Text(placeholder='find', tooltip='Show hooks with this in their name').add_class('ir-find')
+        make = self.make
+        self.stage = make(Dropdown, 'ir-stagechoice', options=(('all stages', ''),), tooltip='Show the hooks of one stage, in their order')
+        self.find = make(Text, 'ir-find', layout={}, placeholder='find', tooltip='Show hooks with this in their name')
         self.stage.observe(self._chosen, 'value')
         self.find.observe(lambda _: self.later(self.refresh), 'value')
         self.tools = self.stage,self.find
-        self.info,self.detail = HTML().add_class('ir-info'),Detail(self)
+        self.info,self.detail = make(HTML, 'ir-info'),Detail(self)
         self.pane = self.detail.widget # in no box while it is not open, but closed with the view
-        self.box = VBox([self.info]).add_class('ir-table')
-        self.widget = VBox([self.box]).add_class('ir-hooks')
+        self.box = make(VBox, 'ir-table', self.info)
+        self.widget = make(VBox, 'ir-hooks', self.box)
         self.refresh()
 
     def _chosen(self, change):
@@ -192,7 +194,7 @@ def _have(self:Hooks, table):
     boxes = [o for o in self.box.children if o is self.info or any(o is r.widget for r in stay)]
     put(self.box, children=(*boxes, *(o.widget for nm,o in self.rows.items() if nm not in old)))
     for nm,o in old.items():
-        if nm not in self.rows: put(o.widget, children=o.parts); close(o.widget, self.looks)
+        if nm not in self.rows: put(o.widget, children=o.parts); close(o.widget, self.make)
 
 @patch
 def _numbers(self:Hooks, player, following):
@@ -248,8 +250,9 @@ class Detail:
     "What one hook is, and what can be set of it"
     def __init__(self, view):
         self.view,self.name,self.fields,self._for = view,None,{},None
-        self.head,self.box,self.text = HTML(),HBox().add_class('ir-params'),HTML()
-        self.widget = VBox([self.head, self.box, self.text]).add_class('ir-detail')
+        make = view.make
+        self.head,self.box,self.text = make(HTML),make(HBox, 'ir-params'),make(HTML)
+        self.widget = make(VBox, 'ir-detail', self.head, self.box, self.text)
 
     def refresh(self):
         "Draw the hook that is open, if one is"
@@ -269,11 +272,11 @@ class Detail:
         self._for,old = key,self.fields
         self.fields = {nm: self._field(r.name, nm, kinds[nm], v) for nm,v in plain.items()}
         put(self.box, children=tuple(self.fields.values()))
-        close(old)
+        close(old, self.view.make)
 
     def _field(self, name, nm, kind, value):
-        more = dict(indent=False) if kind is Checkbox else dict(continuous_update=False)
-        w = kind(description=nm, tooltip=f'{nm} of {name}', **more).add_class('ir-switch' if kind is Checkbox else 'ir-param')
+        cls,more = ('ir-switch', dict(indent=False)) if kind is Checkbox else ('ir-param', dict(continuous_update=False))
+        w = self.view.make(kind, cls, description=nm, tooltip=f'{nm} of {name}', **more)
         put(w, value=field_value(w, value))
         w.observe(lambda change: self._edited(name, nm, w), 'value')
         return w

@@ -44,9 +44,9 @@ SIZE,BLOCKS = 40,5 # lines in a block; blocks in the pane
 
 class Blocks:
     "Pieces of HTML in blocks: grows at the end, loses its oldest"
-    def __init__(self):
-        self.slots,self.last,self.place = deque(HTML() for _ in range(BLOCKS)),[],0
-        self.widget = VBox(tuple(self.slots), tabbable=True).add_class('ir-lines')
+    def __init__(self, make):
+        self.slots,self.last,self.place = deque(make(HTML, layout={}) for _ in range(BLOCKS)),[],0
+        self.widget = make(VBox, 'ir-lines', *self.slots, tabbable=True)
 
     def _turn(self):
         "Empty the oldest block and make it the last"
@@ -80,11 +80,12 @@ class Lines(View):
     title = 'Log'
     def __init__(self, runner):
         super().__init__(runner)
-        self.level = Dropdown(options=LEVELS, value=logging.NOTSET, description='Log level').add_class('ir-level')
-        self.search = Text(placeholder='Search', description='Search the log lines').add_class('ir-search')
-        self.count,self.note,self.blocks = HTML(),HTML(),Blocks()
+        make = self.make
+        self.level = make(Dropdown, 'ir-level', options=LEVELS, value=logging.NOTSET, description='Log level')
+        self.search = make(Text, 'ir-search', placeholder='Search', description='Search the log lines')
+        self.count,self.note,self.blocks = make(HTML),make(HTML),Blocks(make)
         self.tools = self.level,self.search,self.count
-        self.widget = VBox([self.note, self.blocks.widget]).add_class('ir-log')
+        self.widget = make(VBox, 'ir-log', self.note, self.blocks.widget)
         self._wanted,self._seen,self._found = None,0,deque()
         for o in (self.level, self.search): o.observe(lambda _: self.later(self.refresh), 'value')
         self.refresh()

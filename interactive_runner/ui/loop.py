@@ -19,7 +19,7 @@ from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Literal, Name, Operator, String
 
 from ..stage import code_lines, generators
-from .style import Html, View, join, made, mark, put, tag
+from .style import Html, View, close, join, mark, put, tag
 
 # %% ../../nbs/85_ui.loop.ipynb #299d948b
 def source(code) -> list: # of pairs: number and text
@@ -101,14 +101,14 @@ def line_html(
 # %% ../../nbs/85_ui.loop.ipynb #9d732a9b
 class Part:
     "A generator: its chunks, each with a button if it is a line that hands something over"
-    def __init__(self, code, press, looks):
+    def __init__(self, code, press, make):
         self.code,self.pieces,self.keys,cells = code,[],{},[]
         for lines in chunks(code):
             n,what = lines[0][0],lines[0][2]
-            if what: cells.append(gutter(lines[0], lambda n=n: press(code, n), looks))
-            cells.append(made(HTML, '' if what else 'ir-wide', looks))
+            if what: cells.append(gutter(lines[0], lambda n=n: press(code, n), make))
+            cells.append(make(HTML, '' if what else 'ir-wide'))
             self.pieces.append((lines, cells[-1]))
-        self.widget = made(VBox, 'ir-def', looks, children=cells)
+        self.widget = make(VBox, 'ir-def', *cells)
 
     def draw(self, player, at, inner):
         "Draw what is different: `at` is the number of the line about to run, None if the generator is not open"
@@ -132,10 +132,10 @@ class Part:
         state = (*player.cursor.ran, getattr(player.next_hook, 'name', None), player.hooks.failed) if here and inner else None
         return here, inner and here, id(player.hooks), player.hooks.version, done, state
 
-def gutter(line, press, looks) -> Button:
+def gutter(line, press, make) -> Button:
     "The number of a line as a button"
     n,_,what = line
-    res = made(Button, 'ir-gutter', looks, description=str(n), tooltip=f"Run to line {n}, {what.name}")
+    res = make(Button, 'ir-gutter', description=str(n), tooltip=f"Run to line {n}, {what.name}")
     res.on_click(lambda _: press())
     return res
 
@@ -149,7 +149,7 @@ class LoopView(View):
         super().__init__(runner)
         self.parts,self._of,self._since = {},None,None
         self.chosen = {} # by a person: standing or playing -> whether to be open
-        self.widget = VBox().add_class('ir-loop')
+        self.widget = self.make(VBox, 'ir-loop')
         self.refresh()
 
     @property
@@ -167,8 +167,9 @@ class LoopView(View):
         "Have a part for each generator"
         if self._of == id(loop) and at.keys() <= self.parts.keys(): return
         self._of,codes = id(loop),dict.fromkeys([*generators(loop, 'program' if hasattr(loop, 'program') else 'run'), *at])
-        self.parts = {c: self.parts.get(c) or Part(c, self._run_to, self.looks) for c in codes}
+        old,self.parts = self.parts,{c: self.parts.get(c) or Part(c, self._run_to, self.make) for c in codes}
         put(self.widget, children=tuple(o.widget for o in self.parts.values()))
+        close([o.widget for c,o in old.items() if c not in self.parts], self.make)
 
     def _run_to(self, code, number):
         self.tell(f'run to line {number}', lambda: self.player.play(self.player.reached(code, number)), between=True)

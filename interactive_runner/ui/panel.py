@@ -17,7 +17,7 @@ from ..core import choices, closest, words
 from ..live import get_shell
 from . import chart, hooks, lines, logs, loop, optim, style, transport
 from .still import Still, publish
-from .style import View, join, put, sheet, tag
+from .style import Maker, View, join, put, sheet, tag
 
 # %% ../../nbs/86_ui.panel.ipynb #1d393240
 EVERY,SHARE = .15,.02 # seconds between drawings while running; the most of the time that drawing may take
@@ -91,7 +91,7 @@ class Echo(View):
     live = property(lambda self: self.widget.value == 1) # whether one has answered
     def __init__(self, runner):
         super().__init__(runner)
-        self.widget = Play(min=0, max=1, interval=2**31-1).add_class('ir-folded')
+        self.widget = self.make(Play, 'ir-folded', min=0, max=1, interval=2**31-1)
     def refresh(self):
         "Call again"
         if self.player.aio is not None and not self.live: self.widget.playing = not self.widget.playing
@@ -116,7 +116,8 @@ VIEWS = dict(echo=Echo, transport=transport.Transport, progress=transport.Progre
 class Panel:
     "Shows a run, and passes on what is pressed"
     def __init__(self, runner):
-        self._runner,self.faults,self.note,self._soon = ref(runner),{},HTML(),None
+        self._runner,self.faults,self._soon,self.make = ref(runner),{},None,Maker()
+        self.note = self.make(HTML)
         self.views = {nm: o(runner) for nm,o in VIEWS.items()}
         self.still = Still(runner, self.chart)
         self.widget = self._layout()
@@ -136,14 +137,14 @@ class Panel:
 
     def _layout(self):
         frame = lambda *names: [self.views[nm].frame for nm in names]
-        top = HBox(frame('transport', 'progress')).add_class('ir-grid')
+        grid = lambda kind, cls, *children: self.make(kind, f'ir-grid {cls}', *children)
         beside = ['hooks'] if self.loop.height > LONG else []
-        side = VBox(frame('logs', 'chart', *beside)).add_class('ir-grid').add_class('ir-side')
-        middle = HBox([*frame('loop'), side]).add_class('ir-grid').add_class('ir-middle')
+        side = grid(VBox, 'ir-side', *frame('logs', 'chart', *beside))
+        middle = grid(HBox, 'ir-middle', *frame('loop'), side)
         below = [] if beside else frame('hooks')
-        bottom = HBox(frame('lines', 'optim')).add_class('ir-grid')
-        css = dict.fromkeys([style.CSS, *(o.rules for o in self.views.values()), CSS])
-        return VBox([sheet(''.join(css)), *frame('echo', 'banner'), top, middle, *below, bottom, self.note]).add_class('ir-panel')
+        top,bottom = (grid(HBox, '', *frame(*names)) for names in (('transport', 'progress'), ('lines', 'optim')))
+        css = sheet(self.make, ''.join(dict.fromkeys([style.CSS, *(o.rules for o in self.views.values()), CSS])))
+        return self.make(VBox, 'ir-panel', css, *frame('echo', 'banner'), top, middle, *below, bottom, self.note)
 
     def __repr__(self): return f'Panel of {self.player.position}' if self.player is not None else 'Panel of a run that is gone'
 

@@ -13,7 +13,7 @@ from traceback import format_exception
 from ipywidgets import HTML, HBox, VBox
 
 from ..core import clock_text, words
-from .style import Html, View, button, join, mark, num, put, tag
+from .style import Html, View, join, mark, num, put, tag
 
 # %% ../../nbs/81_ui.transport.ipynb #7df47c81
 STEPS = {
@@ -41,13 +41,14 @@ class Transport(View):
     "Play, pause, steps and stop; the status in words"
     def __init__(self, runner):
         super().__init__(runner)
-        self.play = button('Play', 'play', press=self._toggle).add_class('ir-main')
-        self.steps = {u: button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
-        self.stop = button('Stop', 'stop', "End the run after this line; Play can go on from the last complete iteration", self._stop)
-        label = HTML(tag('span', 'Step', cls='ir-soft'))
-        self.buttons = HBox([self.play, label, *self.steps.values(), self.stop]).add_class('ir-buttons')
-        self.state,self.said = HTML(),HTML()
-        self.widget = VBox([self.buttons, self.state, self.said]).add_class('ir-transport')
+        make = self.make
+        self.play = make.button('Play', 'play', press=self._toggle, classes='ir-main')
+        self.steps = {u: make.button(text, icon, tip, lambda u=u: self._step(u)) for u,(text,icon,tip) in STEPS.items()}
+        self.stop = make.button('Stop', 'stop', "End the run after this line; Play can go on from the last complete iteration", self._stop)
+        label = make(HTML, value=tag('span', 'Step', cls='ir-soft'))
+        self.buttons = make(HBox, 'ir-buttons', self.play, label, *self.steps.values(), self.stop)
+        self.state,self.said = make(HTML),make(HTML)
+        self.widget = make(VBox, 'ir-transport', self.buttons, self.state, self.said)
         self.refresh()
 
     def _toggle(self):
@@ -120,7 +121,7 @@ class Progress(View):
     "How far the run is, how fast, and how long it may still take"
     def __init__(self, runner):
         super().__init__(runner)
-        self.marks,self.widget = deque(maxlen=40),HTML()
+        self.marks,self.widget = deque(maxlen=40),self.make(HTML)
         self.refresh()
 
     def rate(self):
@@ -163,13 +164,14 @@ class Banner(View):
     "What failed, where, and what to do about it; there only while there is something"
     def __init__(self, runner):
         super().__init__(runner)
-        self.shown,self.text = None,HTML()
-        self.retry = button('Retry', 'repeat', "Try again what failed, and play on", lambda: self._answer('retry')).add_class('ir-main')
-        self.skip = button('Skip', 'share', "Leave it out this once, and play on", lambda: self._answer('skip'))
-        self.disable = button('Disable', 'ban', "Switch the hook off, and play on", lambda: self._answer('disable'))
-        self.stop = button('Stop', 'stop', "End the run, closing what is open", lambda: self.tell('stop', lambda: self.player._stop()))
-        self.buttons = HBox([self.retry, self.skip, self.disable, self.stop]).add_class('ir-buttons')
-        self.widget = VBox([self.text, self.buttons]).add_class('ir-banner')
+        make,answer = self.make,self._answer
+        self.shown,self.text = None,make(HTML)
+        self.retry = make.button('Retry', 'repeat', "Try again what failed, and play on", lambda: answer('retry'), 'ir-main')
+        self.skip = make.button('Skip', 'share', "Leave it out this once, and play on", lambda: answer('skip'))
+        self.disable = make.button('Disable', 'ban', "Switch the hook off, and play on", lambda: answer('disable'), layout={})
+        self.stop = make.button('Stop', 'stop', "End the run, closing what is open", lambda: self.tell('stop', lambda: self.player._stop()))
+        self.buttons = make(HBox, 'ir-buttons', self.retry, self.skip, self.disable, self.stop)
+        self.widget = make(VBox, 'ir-banner', self.text, self.buttons, layout={})
         self.refresh()
 
     def _answer(self, how):
