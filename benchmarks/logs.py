@@ -94,8 +94,9 @@ def fake_run(folder, **kw):
     "What a `LoggerHook` and its processor read of a runner"
     hub = MessageHub('benchmark')
     hub.update_info('eta', 3725.4)
-    return SimpleNamespace(message_hub=hub, epoch=0, iter=9, max_epochs=3, max_iters=3000, by_epoch=True, loop_length=dict(train=1000).get, val_loop=None,
-                           log_processor=LogProcessor(**kw), logger=get_logger(file=f'{folder}/run.log'), visualizer=Visualizer(folder))
+    return SimpleNamespace(message_hub=hub, epoch=0, iter=9, max_epochs=3, max_iters=3000, by_epoch=True, loop_length=dict(train=1000).get,
+                           val_loop=None, main=None, log_processor=LogProcessor(**kw), logger=get_logger(file=f'{folder}/run.log'),
+                           visualizer=Visualizer(folder))
 
 def ten(run, value):
     "Ten iterations without work"
