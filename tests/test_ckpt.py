@@ -299,6 +299,17 @@ def test_weights_of_wrapped_models_fit_the_bare_one_and_back():
     assert load_weights(net(), {f'backbone.{k}': v for k,v in net().state_dict().items()}, revise_keys=[(r'^backbone\.', '')]) is None
 
 
+def test_map_location_says_where_tensors_go_before_the_parts_take_them(tmp_path):
+    path = runner(n=1, work_dir=str(tmp_path)).save_checkpoint()
+    seen = []
+    def where(storage, location): return seen.append(location) or storage
+    for take in (lambda r: r.load_checkpoint(path, map_location=where), lambda r: r.resume(path, map_location=where)):
+        seen.clear()
+        take(runner(n=1))
+        assert seen and set(seen) == {'cpu'}
+    assert load_file(path, 'meta')['state_dict']['0.weight'].device.type == 'meta'
+
+
 def test_modules_that_rename_keys_of_older_versions_may_do_so():
     old = nn.BatchNorm1d(2).state_dict()
     del old['num_batches_tracked']

@@ -317,6 +317,16 @@ def test_a_hook_of_ones_own_from_the_registry_finds_an_infinite_loss():
 
 # Bad input
 
+@pytest.mark.parametrize('second', ['OptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeOptimizerHook'])
+def test_a_second_hook_that_goes_backward_is_refused_and_the_run_is_that_without_it(second):
+    first = 'GradientCumulativeOptimizerHook' if second == 'OptimizerHook' else 'OptimizerHook'
+    a,b = make(),make()
+    for r in (a, b): r.register_optimizer_hook(dict(type=first))
+    with pytest.raises(ValueError, match=f'{first} does backward.*{second} would run the same graph backward a second time'):
+        b.register_optimizer_hook(dict(type=second))
+    go(a), go(b)
+    assert all(torch.equal(p, q) for p,q in zip(a.model.parameters(), b.model.parameters()))
+
 @pytest.mark.parametrize('call,error,text', [
     (lambda: make(max_epochs=2, max_iters=3), ValueError, 'exclude each other'),
     (lambda: EpochBasedRunner(Toy(), max_iters=3), ValueError, 'is counted by max_epochs'),
