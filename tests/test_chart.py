@@ -39,6 +39,13 @@ def run_of(n=0, **scalars):
         run.message_hub.resumed_keys[k.replace('__', '/')] = True
     return run
 
+def chart_of(n=0, **scalars):
+    "The chart of a run that lives as long as the chart does; by itself it holds the run weakly"
+    run = run_of(n, **scalars)
+    chart = Chart(run)
+    chart.kept = run
+    return chart
+
 def drawn(chart): return {k: c.line.y for k,c in chart.curves.items()}
 
 def messages(chart):
@@ -120,7 +127,7 @@ def test_the_mean_is_that_of_the_log_line(window):
 def test_what_is_no_number_is_a_gap_and_is_marked():
     values = np.ones(100)
     values[50],values[70] = np.nan,np.inf
-    chart = Chart(run_of(100, train__loss=values))
+    chart = chart_of(100, train__loss=values)
     line = chart.curves['train/loss'].line
     assert np.flatnonzero(np.isnan(line.y)).tolist() == [*range(50, 60), *range(70, 80)]
     assert chart.bad.x[np.isfinite(chart.bad.y)].tolist() == [51, 71] and 'not a number' in chart.legend.value
@@ -149,7 +156,7 @@ def test_the_work_does_not_grow_with_the_history(monkeypatch, n, part, times):
     assert 0 < sum(seen) <= times*(new+window*pieces)
 
 def test_few_numbers_are_sent_however_long_the_run(monkeypatch):
-    chart = Chart(run_of(900_000, train__loss=np.random.default_rng(0).normal(size=900_000)))
+    chart = chart_of(900_000, train__loss=np.random.default_rng(0).normal(size=900_000))
     for part in ('whole run', 'last tenth'):
         chart.part.value = part
         for o in chart.figure.marks: assert o.x.size+o.y.size <= 1200
@@ -191,7 +198,7 @@ def test_the_loss_is_shown_until_another_metric_is_chosen():
     assert list(p.chart.curves) == ['train/lr'] and p.chart.add.value == '' and not run.player.acks
 
 def test_a_metric_that_is_not_there_is_said_with_the_nearest():
-    chart = Chart(run_of(1, train__loss=[1.], train__accuracy=[1.]))
+    chart = chart_of(1, train__loss=[1.], train__accuracy=[1.])
     chart.add.value = 'train/acuracy'
     said = unescape(chart.legend.value)
     assert "no metric 'train/acuracy'" in said and closest('train/acuracy', ['train/accuracy']) in said
@@ -199,7 +206,7 @@ def test_a_metric_that_is_not_there_is_said_with_the_nearest():
     assert 'no metric' not in chart.legend.value and list(chart.curves) == ['train/loss', 'train/accuracy']
 
 def test_as_many_metrics_as_there_are_colours():
-    chart = Chart(run_of(1, **{f'train__m{i}': [1.] for i in range(20)}))
+    chart = chart_of(1, **{f'train__m{i}': [1.] for i in range(20)})
     for i in range(20): chart.show(f'train/m{i}')
     assert len(chart.curves) == len({c.hue for c in chart.curves.values()}) == len(PALETTE) and 'the most' in chart.legend.value
     chart.drop('train/m3')
@@ -207,7 +214,7 @@ def test_as_many_metrics_as_there_are_colours():
     assert len({c.hue for c in chart.curves.values()}) == len(PALETTE) and 'the most' not in chart.legend.value
 
 def test_namesakes_have_one_colour_and_different_strokes():
-    chart = Chart(run_of(1, train__loss=[1.], val__loss=[1.], test__loss=[1.], val__accuracy=[1.]))
+    chart = chart_of(1, train__loss=[1.], val__loss=[1.], test__loss=[1.], val__accuracy=[1.])
     for o in ('test/loss', 'val/accuracy'): chart.show(o)
     assert [c.hue for c in chart.curves.values()] == [0, 0, 0, 1]
     assert [c.line.line_style for c in chart.curves.values()] == ['solid', 'dashed', 'dotted', 'dashed']
@@ -216,7 +223,7 @@ def test_a_piece_of_a_name_is_enough_and_the_whole_name_comes_first():
     assert find('loss', ['train/loss_cls', 'loss']) == 'loss' and find('cls', ['train/loss', 'train/loss_cls']) == 'train/loss_cls'
 
 def test_a_curve_that_goes_takes_its_widgets_along():
-    chart = opened(Chart(run_of(1, train__loss=[1.], val__loss=[1.])))
+    chart = opened(chart_of(1, train__loss=[1.], val__loss=[1.]))
     c = chart.curves['val/loss']
     assert c.chip.comm is not None and c.line.comm is not None
     chart.drop('val/loss')
@@ -267,7 +274,7 @@ def test_training_and_validation_stand_on_one_axis():
     assert chart.curves['val/loss'].line.x.tolist() == [1, 2] and chart.axis.label == 'epoch'
 
 def test_on_a_logarithmic_axis_what_is_not_positive_is_a_gap():
-    chart = Chart(run_of(40, train__loss=np.r_[np.ones(20), -np.ones(20)]))
+    chart = chart_of(40, train__loss=np.r_[np.ones(20), -np.ones(20)])
     chart.log.value = True
     c = chart.curves['train/loss']
     assert np.isfinite(c.line.y[:24]).all() and np.isnan(c.line.y[24:]).all() and c.line.scales['y'] is chart.ys[True]
@@ -281,7 +288,7 @@ def test_the_marks_of_a_logarithmic_axis_are_few_and_on_it(lo, hi):
     assert 1 <= len(ticks) <= 10 and all(b/a > (hi/lo)**.1 for a,b in zip(ticks, ticks[1:])) and lo*.999 <= ticks[0] and ticks[-1] <= hi*1.001
 
 def test_the_values_can_be_left_out():
-    chart = Chart(run_of(100, train__loss=np.ones(100)))
+    chart = chart_of(100, train__loss=np.ones(100))
     assert chart.curves['train/loss'].band.x.size and 'values' in chart.legend.value
     chart.values.value = False
     assert not chart.curves['train/loss'].band.x.size and 'values' not in chart.legend.value
@@ -461,7 +468,7 @@ def test_a_part_follows_a_change_of_the_rule():
 def test_what_is_read_off_is_what_was_logged():
     values = np.random.default_rng(0).normal(size=5000)
     values[1234] = 77.
-    chart = Chart(run_of(5000, train__loss=values))
+    chart = chart_of(5000, train__loss=values)
     c = chart.curves['train/loss']
     x,borders = columns([c], 1, 5000)
     texts = reading(c, x, borders, '{:.0f}', True)

@@ -32,6 +32,13 @@ class Run:
         self.player = Player(self.train_loop, runner=self, say=self.said.append)
         for i,fn in enumerate(hooks): self.player.hooks.register(SimpleNamespace(after_train_iter=fn), name=f'hook {i}')
 
+def view_of(*args):
+    "The view of a run that lives as long as the view does; by itself it holds the run weakly"
+    run = Run(*args)
+    view = Optimizer(run)
+    view.kept = run
+    return view
+
 def params(n=2): return nn.Linear(n, n).parameters()
 def rows(view): return [o for p in view.parts.values() for o in p.rows]
 def field(view, key='lr', row=0): return next(o for o in rows(view)[row].fields if o.key == key)
@@ -44,7 +51,7 @@ def edit(view, new, key='lr', row=0): field(view, key, row).box.value = new
 def sgd(): return SGD([dict(params=params()), dict(params=params(3), lr=.5, name='head')], .1, momentum=.9, weight_decay=1e-4)
 
 def test_each_group_shows_its_own_numbers_and_its_size(sgd):
-    view = Optimizer(Run(sgd))
+    view = view_of(sgd)
     assert shown(view) == [['0.1', '0.0001', '0.9'], ['0.5', '0.0001', '0.9']]
     assert [text(r.info) for r in rows(view)] == ['group 06 parameters', 'head12 parameters'] and 'SGD' in heads(view)[0]
 
@@ -52,7 +59,7 @@ def test_each_group_shows_its_own_numbers_and_its_size(sgd):
     (lambda p: SGD(p, .1), ['lr', 'weight_decay', 'momentum']), (AdamW, ['lr', 'weight_decay', 'betas']),
     (torch.optim.LBFGS, ['lr']), (torch.optim.RMSprop, ['lr', 'weight_decay', 'momentum']), (torch.optim.Adagrad, ['lr', 'weight_decay'])])
 def test_there_are_fields_for_the_numbers_that_the_optimizer_has(make, keys):
-    view = Optimizer(Run(make(params())))
+    view = view_of(make(params()))
     assert [f.key for f in rows(view)[0].fields] == keys
 
 def test_an_edit_acts_on_its_group_alone_and_is_a_command_on_the_record(sgd):
@@ -67,7 +74,7 @@ def test_an_edit_acts_on_its_group_alone_and_is_a_command_on_the_record(sgd):
 
 def test_the_first_beta_is_edited_and_the_second_stays():
     opt = Adam(params(), betas=(.9, .99))
-    view = Optimizer(Run(opt))
+    view = view_of(opt)
     edit(view, '.5', 'betas')
     assert opt.param_groups[0]['betas'] == (.5, .99) and 'betas[0]' in heads(view)[0]
 
@@ -75,7 +82,7 @@ def test_an_edited_number_is_what_the_optimizer_steps_with():
     p = nn.Parameter(torch.ones(1))
     opt = SGD([p], .1)
     p.grad = torch.ones(1)
-    edit(Optimizer(Run(opt)), '0.25')
+    edit(view_of(opt), '0.25')
     opt.step()
     assert p.item() == .75
 
@@ -92,7 +99,7 @@ def test_what_cannot_be_changes_nothing_and_says_so(sgd, key, new):
 
 def test_the_first_beta_is_below_one():
     opt = Adam(params())
-    view = Optimizer(Run(opt))
+    view = view_of(opt)
     edit(view, '1', 'betas')
     assert opt.param_groups[0]['betas'][0] == .9 and 'below 1' in rows(view)[0].note.value
 
@@ -105,7 +112,7 @@ def test_blanks_are_no_edit(sgd):
 def test_a_tensor_is_filled_in_place():
     lr,beta = torch.tensor(.1),torch.tensor(.9)
     opt = Adam(params(), lr=lr, betas=(beta, torch.tensor(.99)), capturable=False, foreach=False)
-    view = Optimizer(Run(opt))
+    view = view_of(opt)
     edit(view, '0.3')
     edit(view, '0.7', 'betas')
     g = opt.param_groups[0]
@@ -114,7 +121,7 @@ def test_a_tensor_is_filled_in_place():
 
 def test_a_tensor_is_fetched_only_when_it_was_written_to(monkeypatch):
     lr,fetched,item = torch.tensor(.1),[],torch.Tensor.item
-    view = Optimizer(Run(SGD(params(), lr)))
+    view = view_of(SGD(params(), lr))
     monkeypatch.setattr(torch.Tensor, 'item', lambda o: fetched.append(o) or item(o))
     view.refresh()
     assert not fetched
@@ -149,7 +156,7 @@ def test_an_edit_on_another_thread_only_queues(sgd):
     assert sgd.param_groups[0]['lr'] == .3
 
 def test_without_a_scheduler_nothing_is_said(sgd):
-    assert heads(Optimizer(Run(sgd))) == ['SGD lrweight decaymomentum']
+    assert heads(view_of(sgd)) == ['SGD lrweight decaymomentum']
 
 @pytest.mark.parametrize('opt, scheduler, what', [
     (lambda: SGD(params(), .1), lambda o: lr_scheduler.StepLR(o, 2), 'lr'), (lambda: SGD(params(), .1), lambda o: lr_scheduler.LambdaLR(o, float), 'lr'),
@@ -159,7 +166,7 @@ def test_without_a_scheduler_nothing_is_said(sgd):
 def test_a_scheduler_is_announced_before_it_has_done_anything(opt, scheduler, what):
     opt = opt()
     scheduler(opt)
-    assert f'A scheduler sets {what}: an edit lasts until its next change.' in heads(Optimizer(Run(opt)))[0]
+    assert f'A scheduler sets {what}: an edit lasts until its next change.' in heads(view_of(opt))[0]
 
 def test_an_edit_that_a_scheduler_has_overwritten_says_so(sgd):
     scheduler = lr_scheduler.StepLR(sgd, 3, gamma=.5)
@@ -216,7 +223,7 @@ def test_the_optimizers_of_a_loop_of_ones_own_are_found_by_name():
     assert run.player.acks[-1].what == 'lr 0.2 for group 0 of opt_c'
 
 def test_a_mapping_of_optimizers_has_a_part_for_each():
-    view = Optimizer(Run({'a': SGD(params(), .1), 'b': SGD(params(), .2)}))
+    view = view_of({'a': SGD(params(), .1), 'b': SGD(params(), .2)})
     assert shown(view) == [['0.1', '0', '0'], ['0.2', '0', '0']] and [o.partition('lr')[0] for o in heads(view)] == ['SGD a', 'SGD b']
 
 def test_a_checkpoint_replaces_the_groups_and_edits_go_to_the_new_ones(sgd):
@@ -248,21 +255,21 @@ def test_an_optimizer_that_is_replaced_takes_its_widgets_along(sgd):
 
 @pytest.mark.parametrize('optimizer', [None, {}, SimpleNamespace(step=0, zero_grad=0)])
 def test_a_run_without_an_optimizer_says_so(optimizer):
-    assert 'This run has no optimizer' in Optimizer(Run(optimizer)).note.value
+    assert 'This run has no optimizer' in view_of(optimizer).note.value
     assert 'This run has no optimizer' in Optimizer(Nothing()).note.value
 
 class Nothing: player = None
 
 def test_parameters_without_a_shape_are_counted_when_they_have_one():
     net = nn.LazyLinear(2)
-    view = Optimizer(Run(SGD(net.parameters(), .1)))
+    view = view_of(SGD(net.parameters(), .1))
     assert '–' in text(rows(view)[0].info)
     net(torch.ones(1, 3))
     view.refresh()
     assert '8 parameters' in text(rows(view)[0].info)
 
 def test_names_are_text():
-    view = Optimizer(Run({evil: SGD([dict(params=params(), name=evil)], .1), 'b': SGD(params(), .1)}))
+    view = view_of({evil: SGD([dict(params=params(), name=evil)], .1), 'b': SGD(params(), .1)})
     html = ' '.join(o.value for o in inside(view.widget).values() if type(o).__name__ == 'HTML')
     assert '<img' not in html and html.count('&lt;img') == 2 and not field(view).box.description_allow_html
 
