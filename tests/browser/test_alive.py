@@ -52,7 +52,9 @@ runner
 '''
 HELD = '''
 await asyncio.sleep(live.SWEEP+.5)
-print(len(_instances), len(get_comm_manager().comms), len(live.RUNS), len([o for o in gc.get_objects() if issubclass(type(o), Widget)]))
+known = len(_instances), len(get_comm_manager().comms), len(live.RUNS)
+gc.collect() # what is closed may wait for the next collection, but nothing may hold it
+print(*known, len([o for o in gc.get_objects() if issubclass(type(o), Widget)]))
 '''
 COMMS = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel._comms.size"
 
