@@ -213,6 +213,17 @@ COLLECTORS = {
     'a hook by way of the wrapper': lambda: make(custom_hooks=[LetsTheWrapperCount()], **by_threes()),
     'the model': lambda: make(**(o := by_threes()) | dict(model=StepsItself(*o['model'])), loss_fn=None, val_dataloader=None, metrics=None)}
 
+def handed_on(fresh, lines, folder):
+    "A run that is saved after so many lines and resumed three times over, before it goes on to its end"
+    run = fresh()
+    walk(run, lines)
+    for name in ('a.pth', 'b.pth', 'c.pth'):
+        path = run.save_checkpoint(folder, name)
+        run = fresh()
+        run.resume(path)
+    run.train()
+    return run
+
 @pytest.mark.parametrize('who', COLLECTORS)
 def test_collected_gradients_are_not_lost_by_saving_a_resumed_run_before_it_goes_on(tmp_path, who):
     fresh = COLLECTORS[who]
@@ -220,13 +231,7 @@ def test_collected_gradients_are_not_lost_by_saving_a_resumed_run_before_it_goes
     whole.train()
     assert whole.iter == 10
     for lines in (39, 43, 52, 56): # between two iterations, in one, and in a validation
-        run = fresh()
-        walk(run, lines)
-        for name in ('a.pth', 'b.pth', 'c.pth'):
-            path = run.save_checkpoint(tmp_path, name)
-            run = fresh()
-            run.resume(path)
-        run.train()
+        run = handed_on(fresh, lines, tmp_path)
         assert not differences(everything(whole), everything(run)), lines
 
 class InMMCVsWay(nn.Sequential):
@@ -246,13 +251,7 @@ def test_nor_are_those_of_mmcvs_runners(tmp_path, kind, end, hook):
     whole = fresh()
     whole.train()
     for lines in (18, 22, 27, 31):
-        run = fresh()
-        walk(run, lines)
-        for name in ('a.pth', 'b.pth', 'c.pth'):
-            path = run.save_checkpoint(tmp_path, name)
-            run = fresh()
-            run.resume(path)
-        run.train()
+        run = handed_on(fresh, lines, tmp_path)
         assert all(torch.equal(a, b) for a,b in zip(whole.model.state_dict().values(), run.model.state_dict().values())), lines
 
 def test_the_file_of_a_hook_that_steps_in_each_iteration_holds_no_gradients(tmp_path):
